@@ -1,0 +1,113 @@
+// Runs one of the project's few commands on a Node that is new enough, installing what is missing first.
+// Plain JavaScript without dependencies: it is what runs on the machine's own Node (20 or later) before anything is installed.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+/** The first release with type stripping, `node:sqlite` and undici 8 on without flags. */
+const NODE_MIN = [22, 19];
+const INSTALLED_MARK = join(ROOT, "node_modules", ".sluice-installed");
+
+function isNewEnough(version) {
+  const [major, minor] = version.split(".").map(Number);
+  return major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1]);
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+/** npm's own output is only of interest when it failed. */
+function npm(args) {
+  const result = spawnSync("npm", args, { cwd: ROOT, encoding: "utf8", maxBuffer: 64 << 20 });
+  if (result.error) fail(`npm could not be started: ${result.error.message}`);
+  return { ok: result.status === 0, output: `${result.stdout}${result.stderr}` };
+}
+
+/** Installed means: after the lock file last changed. */
+function isInstalled() {
+  if (!existsSync(INSTALLED_MARK)) return false;
+  return statSync(INSTALLED_MARK).mtimeMs >= statSync(join(ROOT, "package-lock.json")).mtimeMs;
+}
+
+function install() {
+  process.stderr.write("sluice: installing dependencies (once, about a minute) …\n");
+  const { ok, output } = npm(["ci", "--no-audit", "--no-fund", "--include=dev"]);
+  if (!ok) fail(`npm ci failed:\n${output}`);
+  writeFileSync(INSTALLED_MARK, "");
+}
+
+const bundledNode = () =>
+  join(ROOT, "node_modules", "node", "bin", process.platform === "win32" ? "node.exe" : "node");
+
+/** This process's Node where it is new enough, else the `node` development dependency's. */
+function runtime() {
+  if (isNewEnough(process.versions.node)) return process.execPath;
+  if (existsSync(bundledNode())) return bundledNode();
+  // Where install scripts are off, the `node` package is there without its binary: fetch the platform's own package.
+  const require = createRequire(import.meta.url);
+  const version = require(join(ROOT, "node_modules", "node", "package.json")).version;
+  const platform = process.platform === "win32" ? "win" : process.platform;
+  const name = `node-${platform}-${process.arch}`;
+  const binary = join(ROOT, "node_modules", name, "bin", process.platform === "win32" ? "node.exe" : "node");
+  if (!existsSync(binary)) {
+    const { ok, output } = npm(["install", "--no-save", "--no-audit", "--no-fund", `${name}@${version}`]);
+    if (!ok)
+      fail(
+        `Sluice needs Node >= ${NODE_MIN.join(".")}; this is ${process.version}, and installing ${name}@${version} failed:\n${output}`,
+      );
+  }
+  return binary;
+}
+
+const bin = (name) => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, "node_modules", name, "package.json"), "utf8"));
+  const entry = typeof manifest.bin === "string" ? manifest.bin : Object.values(manifest.bin)[0];
+  return join(ROOT, "node_modules", name, entry);
+};
+
+const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
+
+/** Each command is a list of steps; a step is the argument list of one run of Node. */
+const COMMANDS = {
+  start: (args) => [["src/cli/main.ts", "start", ...args]],
+  sluice: (args) => [["src/cli/main.ts", ...args]],
+  test: (args) => [["scripts/test.ts", ...args]],
+  check: () => [
+    [bin("@biomejs/biome"), "check", "--error-on-warnings", "."],
+    [bin("typescript"), "--noEmit"],
+    [bin("knip"), "--no-progress"],
+  ],
+  build: () => [["scripts/build.ts"]],
+  bench: (args) => [["bench/main.ts", ...args]],
+};
+
+async function run(node, args) {
+  const child = spawn(node, [...NODE_FLAGS, ...args], {
+    cwd: ROOT,
+    stdio: "inherit",
+    env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}` },
+  });
+  // A terminal signals the whole group; a supervisor signals only this process, which hands it on.
+  const handOn = (signal) => child.kill(signal);
+  process.on("SIGTERM", handOn);
+  process.on("SIGINT", () => {});
+  const { code, signal } = await new Promise((resolve) =>
+    child.on("exit", (code, signal) => resolve({ code, signal })),
+  );
+  process.off("SIGTERM", handOn);
+  return signal ? 128 + 15 : code;
+}
+
+const [command, ...args] = process.argv.slice(2);
+if (!Object.hasOwn(COMMANDS, command)) fail(`usage: node scripts/run.mjs ${Object.keys(COMMANDS).join("|")}`);
+if (!isInstalled()) install();
+const node = runtime();
+for (const step of COMMANDS[command](args)) {
+  const code = await run(node, step);
+  if (code !== 0) process.exit(code);
+}

@@ -1,0 +1,25 @@
+/** What the engine and the stores tell about themselves. Values are numbers; labels come from closed sets or the configuration (X5). */
+export interface Telemetry {
+  /** Counts an event that an operator may want to see or alert on. */
+  count(event: TelemetryEvent, labels?: Readonly<Record<string, string>>): void;
+  /** A line for the operator. `details` never hold keys or texts of prompts (X1, X4). */
+  log(level: "info" | "warn" | "error", message: string, details?: Readonly<Record<string, unknown>>): void;
+}
+
+/** Events are named noun-verb. */
+export type TelemetryEvent =
+  | "call-admitted"
+  | "call-refused"
+  | "call-failed"
+  | "shadow-exceeded"
+  | "store-failed"
+  | "store-bypassed"
+  | "reservation-unsettled"
+  | "usage-missing"
+  | "usage-implausible"
+  | "stream-cut"
+  | "config-reloaded"
+  | "config-rejected";
+
+/** For where nobody listens. */
+export const silentTelemetry: Telemetry = { count: () => {}, log: () => {} };
