@@ -262,13 +262,17 @@ function settleOne(
   if (entry === -1) return;
   switch (spec.algorithm) {
     case "rolling_window":
-      return settleRollingWindow(state, entry, name, held, used);
+      settleRollingWindow(state, entry, name, held, used);
+      return;
     case "token_bucket":
-      return settleTokenBucket(state, entry, spec, held, used, nowMs);
+      settleTokenBucket(state, entry, spec, held, used, nowMs);
+      return;
     case "calendar_window":
-      return settleCalendarWindow(state, entry, name, held, used);
+      settleCalendarWindow(state, entry, name, held, used);
+      return;
     case "concurrency":
-      return chargeConcurrency(state, spec, instance, -held, isAlive);
+      chargeConcurrency(state, spec, instance, -held, isAlive);
+      return;
   }
 }
 

@@ -24,6 +24,8 @@ export function emptyState(): SubjectState {
   return state;
 }
 
+export const isEmpty = (state: SubjectState): boolean => state.length <= HEADER;
+
 /** Index of the first number of the limit's entry, or −1. Its length stands at the index before. */
 export function findEntry(state: SubjectState, limitId: number): number {
   for (let at = HEADER; at < state.length; at += ENTRY_HEADER + state[at + 1]) {

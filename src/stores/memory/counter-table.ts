@@ -1,0 +1,240 @@
+import {
+  type Charge,
+  decide,
+  type Holds,
+  hold,
+  readLimit,
+  type SubjectCharges,
+  settle,
+  type Verdict,
+} from "../../core/limits/combine.ts";
+import type { LimitReading } from "../../core/limits/limit-spec.ts";
+import { emptyState, isEmpty, type SubjectState } from "../../core/limits/subject-state.ts";
+import type {
+  ExtendRequest,
+  ReadRequest,
+  ReservationId,
+  ReserveOutcome,
+  ReserveRequest,
+  SettleOutcome,
+  SettleRequest,
+} from "../../ports/limit-store.ts";
+import { type OpenReservation, ReservationTable } from "./reservation-table.ts";
+
+/** Is told what changed, after it did, so that it can be made durable. */
+export interface ChangeListener {
+  subjectChanged(key: string, state: SubjectState): void;
+  reservationChanged(id: ReservationId, reservation: OpenReservation | "closed"): void;
+}
+
+const NOBODY: ChangeListener = { subjectChanged: () => {}, reservationChanged: () => {} };
+
+/** A sweep looks at one subject in so many, so that a hundred sweeps have seen them all … */
+const SWEEP_SHARE = 100;
+/** … but at no fewer than this, so that small tables are done at once. */
+const SWEEP_MIN = 1_000;
+
+/**
+ * All counters of one process: what the memory store and the embedded store share. Synchronous, so every method is one atomic step; the time is an
+ * argument. Subjects without anything that still counts are dropped by `sweep` (L10).
+ */
+export class CounterTable {
+  readonly reservations = new ReservationTable();
+  readonly #subjects = new Map<string, SubjectState>();
+  readonly #leases = new Map<number, number>();
+  readonly #listener: ChangeListener;
+  #sweep: Iterator<[string, SubjectState]> | undefined;
+  #nowMs = 0;
+
+  constructor(listener: ChangeListener = NOBODY) {
+    this.#listener = listener;
+  }
+
+  get size(): number {
+    return this.#subjects.size;
+  }
+
+  readonly #isAlive = (instance: number): boolean => (this.#leases.get(instance) ?? 0) > this.#nowMs;
+
+  reserve(request: ReserveRequest, nowMs: number): ReserveOutcome {
+    this.#nowMs = nowMs;
+    const { id, subjects } = request;
+    if (this.reservations.isClosed(id)) return { kind: "closed", readings: this.#readings(subjects, nowMs) };
+    if (this.reservations.open(id) !== undefined) {
+      return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
+    }
+    const states: (SubjectState | undefined)[] = [];
+    for (const subject of subjects) states.push(this.#subjects.get(subject.key));
+    const verdict = decide(states, subjects, nowMs, this.#isAlive);
+    if (verdict.kind === "admitted") {
+      const reservation: OpenReservation = { expiresMs: nowMs + request.ttlMs, step: 0, holds: [] };
+      this.#hold(states, subjects, reservation, id, nowMs);
+    }
+    return withReadings(verdict, this.#readings(subjects, nowMs));
+  }
+
+  extend(request: ExtendRequest, nowMs: number): ReserveOutcome {
+    this.#nowMs = nowMs;
+    const { id, subjects } = request;
+    const reservation = this.reservations.open(id);
+    if (reservation === undefined) return { kind: "closed", readings: this.#readings(subjects, nowMs) };
+    if (request.step <= reservation.step) {
+      return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
+    }
+    const states = subjects.map(({ key }) => this.#subjects.get(key));
+    const verdict = decide(states, subjects, nowMs, this.#isAlive);
+    if (verdict.kind !== "admitted" && !request.force) {
+      return withReadings(verdict, this.#readings(subjects, nowMs));
+    }
+    reservation.step = request.step;
+    reservation.expiresMs = nowMs + request.ttlMs;
+    this.#hold(states, subjects, reservation, id, nowMs);
+    return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
+  }
+
+  settle(request: SettleRequest, nowMs: number): SettleOutcome {
+    this.#nowMs = nowMs;
+    const { id } = request;
+    if (this.reservations.isClosed(id)) return "already";
+    const reservation = this.reservations.open(id);
+    this.#settle(request, reservation?.holds ?? [], nowMs);
+    return reservation === undefined ? "unknown" : "settled";
+  }
+
+  release(request: SettleRequest, nowMs: number): SettleOutcome {
+    this.#nowMs = nowMs;
+    const { id } = request;
+    if (this.reservations.isClosed(id)) return "already";
+    const reservation = this.reservations.open(id);
+    if (reservation === undefined) {
+      this.#close(id, nowMs);
+      return "unknown";
+    }
+    const subjects = request.subjects.map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
+    }));
+    this.#settle({ id, subjects }, reservation.holds, nowMs);
+    return "settled";
+  }
+
+  read(requests: readonly ReadRequest[], nowMs: number): LimitReading[] {
+    this.#nowMs = nowMs;
+    return requests.flatMap(({ key, specs }) => {
+      const state = this.#subjects.get(key);
+      return specs.map((spec) => readLimit(state, spec, nowMs, this.#isAlive));
+    });
+  }
+
+  beat(instance: number, leaseMs: number, nowMs: number): number {
+    this.#leases.set(instance, nowMs + leaseMs);
+    for (const [other, untilMs] of this.#leases) if (untilMs <= nowMs) this.#leases.delete(other);
+    return this.#leases.size;
+  }
+
+  endLease(instance: number): void {
+    this.#leases.delete(instance);
+  }
+
+  /**
+   * Looks at the next part of the table and drops what has expired. Called regularly, it keeps memory in proportion to what counts (L10).
+   * Returns how many open reservations were given up.
+   */
+  sweep(nowMs: number): number {
+    const givenUp = this.reservations.sweep(nowMs);
+    this.#sweep ??= this.#subjects.entries();
+    const visits = Math.max(SWEEP_MIN, Math.ceil(this.#subjects.size / SWEEP_SHARE));
+    for (let i = 0; i < visits; i++) {
+      const next = this.#sweep.next();
+      if (next.done) {
+        this.#sweep = undefined;
+        break;
+      }
+      const [key, state] = next.value;
+      if (state[1] <= nowMs) this.#subjects.delete(key);
+    }
+    return givenUp;
+  }
+
+  /** Puts back what was saved earlier. */
+  restoreSubject(key: string, state: SubjectState): void {
+    this.#subjects.set(key, state);
+  }
+
+  subjects(): IterableIterator<[string, SubjectState]> {
+    return this.#subjects.entries();
+  }
+
+  #hold(
+    states: (SubjectState | undefined)[],
+    subjects: readonly SubjectCharges[],
+    reservation: OpenReservation,
+    id: ReservationId,
+    nowMs: number,
+  ): void {
+    const present: SubjectState[] = [];
+    for (const state of states) present.push(state ?? emptyState());
+    hold(present, subjects, reservation.holds, id.instance, nowMs, reservation.expiresMs, this.#isAlive);
+    for (let i = 0; i < subjects.length; i++) {
+      // A copy has no room to spare, and most subjects never need any.
+      if (states[i] === undefined && subjects[i].charges.length > 0) {
+        this.#subjects.set(subjects[i].key, present[i].slice());
+      }
+    }
+    this.reservations.put(id, reservation);
+    this.#tell(id, reservation, subjects);
+  }
+
+  #settle(request: SettleRequest, holds: Holds, nowMs: number): void {
+    const { id, subjects } = request;
+    const states: SubjectState[] = [];
+    for (const { key } of subjects) states.push(this.#subjects.get(key) ?? emptyState());
+    settle(states, subjects, holds, id.instance, nowMs, this.#isAlive);
+    for (let i = 0; i < subjects.length; i++) {
+      if (!isEmpty(states[i])) this.#subjects.set(subjects[i].key, states[i]);
+    }
+    this.reservations.close(id, nowMs);
+    this.#tell(id, "closed", subjects);
+  }
+
+  #close(id: ReservationId, nowMs: number): void {
+    this.reservations.close(id, nowMs);
+    this.#listener.reservationChanged(id, "closed");
+  }
+
+  #tell(
+    id: ReservationId,
+    reservation: OpenReservation | "closed",
+    subjects: readonly { readonly key: string }[],
+  ): void {
+    this.#listener.reservationChanged(id, reservation);
+    for (const { key } of subjects) {
+      const state = this.#subjects.get(key);
+      if (state !== undefined) this.#listener.subjectChanged(key, state);
+    }
+  }
+
+  #readings(
+    subjects: readonly { readonly key: string; readonly charges: readonly Charge[] }[],
+    nowMs: number,
+  ): LimitReading[] {
+    const readings: LimitReading[] = [];
+    for (const { key, charges } of subjects) {
+      const state = this.#subjects.get(key);
+      for (const { spec } of charges) readings.push(readLimit(state, spec, nowMs, this.#isAlive));
+    }
+    return readings;
+  }
+}
+
+/** Spelled out: spreading the verdict costs a third of the whole decision. */
+function withReadings(verdict: Verdict, readings: readonly LimitReading[]): ReserveOutcome {
+  switch (verdict.kind) {
+    case "admitted":
+      return { kind: "admitted", overShadow: verdict.overShadow, readings };
+    case "refused":
+      return { kind: "refused", waitMs: verdict.waitMs, limiting: verdict.limiting, readings };
+    case "never_fits":
+      return { kind: "never_fits", limiting: verdict.limiting, readings };
+  }
+}
