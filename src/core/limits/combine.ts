@@ -87,7 +87,7 @@ function waitFor(
 }
 
 /**
- * Whether the call fits all of its limits; changes nothing (L1). `states` are the subjects' states in the order of `subjects`, `undefined` for
+ * Whether the call fits all of its limits; changes nothing (L1). After `followClock`. `states` are the subjects' states in the order of `subjects`, `undefined` for
  * those that have none yet.
  */
 export function decide(
@@ -126,21 +126,31 @@ export function decide(
   return { kind: "admitted", overShadow: overShadow ?? NONE_OVER };
 }
 
-/** Moves a state back with a clock that has stepped back, so that it neither mints credit nor stands still for as long (L5). */
-function followClock(state: SubjectState, specs: Iterable<LimitSpec>, clockMs: number): void {
-  const backMs = clockStepBackMs(state, clockMs);
-  if (backMs === 0) return;
-  for (const spec of specs) {
-    const entry = findEntry(state, spec.id);
-    if (entry === -1) continue;
-    if (spec.algorithm === "rolling_window") shiftRollingWindow(state, entry, backMs);
-    else if (spec.algorithm === "token_bucket") shiftTokenBucket(state, entry, backMs);
+/**
+ * Moves states back with a clock that has stepped back beyond the tolerance, so that it neither mints credit nor stands still for as long (L5).
+ * To be called before anything is decided; returns whether a state was moved, in which case it must be kept even if the call is then
+ * refused: else the next call would find the clock as far behind as this one.
+ */
+export function followClock(
+  states: readonly (SubjectState | undefined)[],
+  subjects: readonly { readonly charges: readonly { readonly spec: LimitSpec }[] }[],
+  clockMs: number,
+): boolean {
+  let moved = false;
+  for (let i = 0; i < subjects.length; i++) {
+    const state = states[i];
+    const backMs = state === undefined ? 0 : clockStepBackMs(state, clockMs);
+    if (state === undefined || backMs === 0) continue;
+    moved = true;
+    for (const { spec } of subjects[i].charges) {
+      const entry = findEntry(state, spec.id);
+      if (entry === -1) continue;
+      if (spec.algorithm === "rolling_window") shiftRollingWindow(state, entry, backMs);
+      else if (spec.algorithm === "token_bucket") shiftTokenBucket(state, entry, backMs);
+    }
+    shiftHeader(state, backMs);
   }
-  shiftHeader(state, backMs);
-}
-
-function* specsOf(charges: readonly Charge[]): Generator<LimitSpec> {
-  for (const { spec } of charges) yield spec;
+  return moved;
 }
 
 /** Counts `used + held` on one limit and returns the name of the sub-window that took it. */
@@ -191,7 +201,6 @@ export function hold(
   for (let i = 0; i < subjects.length; i++) {
     const state = states[i];
     const { charges } = subjects[i];
-    if (clockStepBackMs(state, clockMs) > 0) followClock(state, specsOf(charges), clockMs);
     const nowMs = effectiveNow(state, clockMs);
     state[0] = nowMs;
     for (const { spec, hold: amount } of charges) {
@@ -228,7 +237,6 @@ export function settle(
   for (let i = 0; i < subjects.length; i++) {
     const state = states[i];
     const { charges } = subjects[i];
-    if (clockStepBackMs(state, clockMs) > 0) followClock(state, charges.map(specOf), clockMs);
     const nowMs = effectiveNow(state, clockMs);
     state[0] = nowMs;
     for (const { spec, actual } of charges) {
@@ -245,8 +253,6 @@ export function settle(
     }
   }
 }
-
-const specOf = (settlement: Settlement) => settlement.spec;
 
 function settleOne(
   state: SubjectState,

@@ -1,6 +1,7 @@
 import {
   type Charge,
   decide,
+  followClock,
   type Holds,
   hold,
   readLimit,
@@ -65,6 +66,7 @@ export class CounterTable {
     }
     const states: (SubjectState | undefined)[] = [];
     for (const subject of subjects) states.push(this.#subjects.get(subject.key));
+    followClock(states, subjects, nowMs);
     const verdict = decide(states, subjects, nowMs, this.#isAlive);
     if (verdict.kind === "admitted") {
       const reservation: OpenReservation = { expiresMs: nowMs + request.ttlMs, step: 0, holds: [] };
@@ -82,6 +84,7 @@ export class CounterTable {
       return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
     }
     const states = subjects.map(({ key }) => this.#subjects.get(key));
+    followClock(states, subjects, nowMs);
     const verdict = decide(states, subjects, nowMs, this.#isAlive);
     if (verdict.kind !== "admitted" && !request.force) {
       return withReadings(verdict, this.#readings(subjects, nowMs));
@@ -189,6 +192,7 @@ export class CounterTable {
     const { id, subjects } = request;
     const states: SubjectState[] = [];
     for (const { key } of subjects) states.push(this.#subjects.get(key) ?? emptyState());
+    followClock(states, subjects, nowMs);
     settle(states, subjects, holds, id.instance, nowMs, this.#isAlive);
     for (let i = 0; i < subjects.length; i++) {
       if (!isEmpty(states[i])) this.#subjects.set(subjects[i].key, states[i]);
