@@ -1,20 +1,12 @@
 import type { Estimate, Usage } from "../core/estimate/usage.ts";
 import type { LimitReading, Meter } from "../core/limits/limit-spec.ts";
 import type { OperationalError } from "../core/operational-error.ts";
+import type { Endpoint } from "../core/policy/endpoint.ts";
+
+export type { Endpoint } from "../core/policy/endpoint.ts";
 
 /** Header names are lower case; flat (name, value, name, value, …) as `node:http` takes and gives them. */
 export type RawHeaders = string[];
-
-/** What kind of call a path is: decides how bodies are read. `other`: passed through, counted as one request. */
-export type Endpoint =
-  | "chat_completions"
-  | "responses"
-  | "embeddings"
-  | "completions"
-  | "messages"
-  | "count_tokens"
-  | "models"
-  | "other";
 
 /** What Sluice needs to know of a request body; the body itself stays as it is. */
 export interface ParsedCall {

@@ -2,6 +2,8 @@ import type { Meter } from "../limits/limit-spec.ts";
 
 /** What a limit is counted per. */
 export type Scope = "user" | "key" | "team" | "feature" | "model" | "global" | "account";
+/** What a call has, and limits can be matched by. */
+export type Attribute = Exclude<Scope, "global">;
 export type Priority = "low" | "normal" | "high" | "critical";
 /** How much is held before a call: the expected amount, the most that it could be, or nothing. */
 export type ReservePolicy = "expected" | "worst_case" | "none";
@@ -34,7 +36,7 @@ export interface LimitRule {
   /** Never empty, sorted, without duplicates. */
   readonly scope: readonly Scope[];
   /** Globs (`gpt-4*`) by attribute; all must match. A call without the attribute does not match. */
-  readonly match: Readonly<Partial<Record<Exclude<Scope, "global">, string>>>;
+  readonly match: Readonly<Partial<Record<Attribute, string>>>;
   readonly mode: "enforce" | "shadow";
   readonly reserve: ReservePolicy;
   readonly onStoreFailure: StoreFailurePolicy;

@@ -1,0 +1,245 @@
+import type { Estimate, Usage } from "../estimate/usage.ts";
+import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
+import type { LimitSpec, Meter } from "../limits/limit-spec.ts";
+import { type CompiledPolicy, type CompiledRule, ruleMatches } from "./compiled-policy.ts";
+import { type Endpoint, type TokenUse, tokenUseOf } from "./endpoint.ts";
+import type { Caller, LimitRule } from "./policy.ts";
+import { type Attributes, subjectKey } from "./subject-key.ts";
+import { boundedTokens, outputRoom, type TokenCounts, weightedTokens } from "./token-amount.ts";
+
+/** Where a call goes. */
+export interface CallTarget {
+  readonly endpoint: Endpoint;
+  /** Empty where the call names none. */
+  readonly model: string;
+  /** `PROVIDER/ACCOUNT`; absent while it is not chosen: then no account's limits apply. */
+  readonly account?: string | undefined;
+}
+
+/** What is known of a call's size before it is sent. */
+export interface CallSize extends Estimate {
+  /** A calibrated guess; the configured default where there is none. */
+  readonly outputTokensExpected?: number | undefined;
+}
+
+/** Everything that a call charges. */
+export interface CallCharges {
+  /** Keys distinct; the first is the user's, which has no charges where no limit is counted per user alone. */
+  readonly subjects: readonly SubjectCharges[];
+  /** The rules behind the charges, numbered through over all subjects. */
+  readonly rules: readonly LimitRule[];
+  /** Output that the holds with policy `expected` reckon with: when a stream outgrows it, `extensionFor` holds more. */
+  readonly outputTokensHeld: number;
+  /** The call's own maximum, which holds with policy `worst_case` reckon with where there is one. */
+  readonly outputTokensMax: number | undefined;
+  /** Internal to this module: the compiled rules in the order of `rules`. */
+  readonly compiled: readonly CompiledRule[];
+}
+
+interface Applying {
+  readonly keys: string[];
+  /** For each key, how many of `rules` are counted under it. */
+  readonly counts: number[];
+  readonly rules: CompiledRule[];
+}
+
+const meterCounts = (meter: Meter, use: TokenUse): boolean => {
+  switch (meter) {
+    case "requests":
+    case "concurrency":
+      return true;
+    case "input_tokens":
+    case "tokens":
+      return use !== "none";
+    case "output_tokens":
+      return use === "input_and_output";
+    case "cost":
+      return false;
+  }
+};
+
+/** The rules that apply, by subject. `use` is the kind of call, or undefined for all rules that could apply to some kind. */
+function applyingRules(
+  policy: CompiledPolicy,
+  caller: Caller,
+  target: CallTarget,
+  use: TokenUse | undefined,
+): Applying {
+  const attributes: Attributes = {
+    user: caller.user,
+    key: caller.key,
+    team: caller.team,
+    feature: caller.feature,
+    model: target.model === "" ? undefined : target.model,
+    account: target.account,
+  };
+  const result: Applying = { keys: [], counts: [], rules: [] };
+  const program = policy.programFor(caller.plan, caller.key !== undefined, target.account);
+  for (let i = 0; i < program.length; i++) {
+    const group = program[i];
+    const before = result.rules.length;
+    const key = subjectKey(group.scope, attributes);
+    if (key === undefined) continue;
+    for (const rule of group.rules) {
+      if ((use === undefined || meterCounts(rule.rule.meter, use)) && ruleMatches(rule, attributes)) {
+        result.rules.push(rule);
+      }
+    }
+    const count = result.rules.length - before;
+    if (count === 0 && i > 0) continue;
+    result.keys.push(key);
+    result.counts.push(count);
+  }
+  return result;
+}
+
+/**
+ * A guess at the output never makes a call too large for a limit that its input fits (E5): the guess is cut to what the tightest
+ * enforced limit can hold beside the input.
+ */
+function guessedOutput(rules: readonly CompiledRule[], guess: number, inputTokens: number): number {
+  let output = guess;
+  for (const { rule, capacity, weights } of rules) {
+    if (rule.mode === "shadow" || rule.reserve === "none") continue;
+    const room = outputRoom(rule.meter, capacity, weights, inputTokens);
+    if (room < output) output = room;
+  }
+  return output;
+}
+
+function amountOf(compiled: CompiledRule, counts: TokenCounts): number {
+  switch (compiled.rule.meter) {
+    case "requests":
+    case "concurrency":
+      return 1;
+    case "input_tokens":
+      return counts.inputTokens;
+    case "output_tokens":
+      return counts.outputTokens;
+    case "tokens":
+      return weightedTokens(compiled.weights, counts);
+    case "cost":
+      return 0;
+  }
+}
+
+/** What one limit holds. `need` is at least 1, so that a limit that is used up or in debt refuses whatever the estimate says. */
+function chargeOf(
+  compiled: CompiledRule,
+  inputTokens: number,
+  guess: number,
+  own: number | undefined,
+  nowMs: number,
+): Charge {
+  const { rule } = compiled;
+  const spec = compiled.specAt(nowMs);
+  if (rule.reserve === "none") return { spec, hold: 0, need: 1 };
+  let outputTokens = own === undefined || guess < own ? guess : own;
+  if (rule.reserve === "worst_case" && own !== undefined) outputTokens = own;
+  else if (rule.mode === "shadow") {
+    outputTokens = Math.min(
+      outputTokens,
+      outputRoom(rule.meter, compiled.capacity, compiled.weights, inputTokens),
+    );
+  }
+  const hold = amountOf(compiled, { inputTokens, cachedInputTokens: 0, outputTokens });
+  return { spec, hold, need: Math.max(1, hold) };
+}
+
+/**
+ * What a call asks of every limit that applies to it, grouped by subject. Pure, apart from what the policy remembers; under a microsecond.
+ *
+ * A limit applies when the caller and the target have every attribute of its scope (a caller without a key counts as a user where the scope
+ * says key), when all its globs match, and when the endpoint uses what it meters. Amounts: 1 for requests and concurrency; estimated input; for
+ * output the smaller of the call's own maximum and the guess (`expected`), or the own maximum, and the guess where there is none
+ * (`worst_case`); nothing (`none`). A hold never exceeds input and the call's own maximum (E5).
+ *
+ * Throws `OperationalError` `invalid_request` when the caller's plan does not exist.
+ */
+export function chargesFor(
+  policy: CompiledPolicy,
+  caller: Caller,
+  target: CallTarget,
+  size: CallSize,
+  nowMs: number,
+): CallCharges {
+  const use = tokenUseOf(target.endpoint);
+  const { keys, counts, rules: compiled } = applyingRules(policy, caller, target, use);
+  const inputTokens = boundedTokens(size.inputTokens);
+  const own = size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);
+  const unbounded =
+    use === "input_and_output" ? boundedTokens(size.outputTokensExpected ?? policy.outputTokensDefault) : 0;
+  const guess = guessedOutput(compiled, unbounded, inputTokens);
+  const subjects: SubjectCharges[] = [];
+  const rules: LimitRule[] = [];
+  let next = 0;
+  for (let i = 0; i < keys.length; i++) {
+    const charges: Charge[] = [];
+    for (let left = counts[i]; left > 0; left--) {
+      const rule = compiled[next++];
+      charges.push(chargeOf(rule, inputTokens, guess, own, nowMs));
+      rules.push(rule.rule);
+    }
+    subjects.push({ key: keys[i], charges });
+  }
+  const outputTokensHeld = own === undefined || guess < own ? guess : own;
+  return { subjects, rules, outputTokensHeld, outputTokensMax: own, compiled };
+}
+
+/** What a stream that outgrew its hold holds on top: `outputTokens` more on every limit that does not hold the call's own maximum already. */
+export function extensionFor(charges: CallCharges, outputTokens: number): readonly SubjectCharges[] {
+  const counts = { inputTokens: 0, cachedInputTokens: 0, outputTokens: boundedTokens(outputTokens) };
+  let next = 0;
+  return charges.subjects.map(({ key, charges: held }) => ({
+    key,
+    charges: held.map(({ spec }): Charge => {
+      const compiled = charges.compiled[next++];
+      const { meter, reserve } = compiled.rule;
+      const isHeld =
+        reserve === "none" || (reserve === "worst_case" && charges.outputTokensMax !== undefined);
+      const isOutput = meter === "output_tokens" || meter === "tokens";
+      const hold = isOutput && !isHeld ? amountOf(compiled, counts) : 0;
+      return { spec, hold, need: hold };
+    }),
+  }));
+}
+
+/**
+ * What a call really used, in the shape of its charges, for `LimitStore.settle`. Without a usage (an error answer) the request itself still
+ * counts; a call that was never sent is released instead.
+ */
+export function actualsFor(
+  charges: CallCharges,
+  usage: Usage | undefined,
+): readonly { readonly key: string; readonly charges: readonly Settlement[] }[] {
+  const counts: TokenCounts = {
+    inputTokens: boundedTokens(usage?.inputTokens ?? 0),
+    cachedInputTokens: boundedTokens(usage?.cachedInputTokens ?? 0),
+    outputTokens: boundedTokens(usage?.outputTokens ?? 0),
+  };
+  let next = 0;
+  return charges.subjects.map(({ key, charges: held }) => ({
+    key,
+    charges: held.map(({ spec }) => ({ spec, actual: amountOf(charges.compiled[next++], counts) })),
+  }));
+}
+
+/** The limits that a caller has, to be read: in the order of `rules`. Those counted per model or account need one in `target`. */
+export function limitsOf(
+  policy: CompiledPolicy,
+  caller: Caller,
+  target: Omit<CallTarget, "endpoint">,
+  nowMs: number,
+): {
+  readonly requests: readonly { readonly key: string; readonly specs: readonly LimitSpec[] }[];
+  readonly rules: readonly LimitRule[];
+} {
+  const { keys, counts, rules } = applyingRules(policy, caller, { ...target, endpoint: "other" }, undefined);
+  let next = 0;
+  const requests = keys.map((key, i) => {
+    const specs = rules.slice(next, next + counts[i]).map((rule) => rule.specAt(nowMs));
+    next += counts[i];
+    return { key, specs };
+  });
+  return { requests: requests.filter(({ specs }) => specs.length > 0), rules: rules.map(({ rule }) => rule) };
+}
