@@ -1,0 +1,219 @@
+import type { Settlement, SubjectCharges } from "../core/limits/combine.ts";
+import type { LimitReading } from "../core/limits/limit-spec.ts";
+import { OperationalError } from "../core/operational-error.ts";
+import type { LimitRule } from "../core/policy/policy.ts";
+import type { Clock } from "../ports/clock.ts";
+import type {
+  LimitStore,
+  ReadRequest,
+  ReservationId,
+  ReserveOutcome,
+  SettleRequest,
+} from "../ports/limit-store.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
+import { Lease } from "./lease.ts";
+import { evenShare, onShares, selectCharges } from "./local-share.ts";
+
+/** Settlements that wait for a store that is away: a few minutes of a busy gateway, a few MB. */
+const PENDING_MAX = 20_000;
+/** A reservation is given up after this: longer than any provider answers. */
+export const RESERVATION_TTL_MS = 3_600_000;
+
+/** Subjects with what was really used of each limit, in the order reserved. */
+export type Settlements = readonly { readonly key: string; readonly charges: readonly Settlement[] }[];
+
+/** A reservation that was granted, by the store or in its absence. */
+export interface Held {
+  readonly id: ReservationId;
+  /** Set where the store could not be asked: which charges are held in this process's memory instead, and against what share. */
+  readonly local: { readonly isCharged: readonly boolean[]; readonly gateways: number } | undefined;
+}
+
+export type GuardedOutcome =
+  | {
+      readonly kind: "held";
+      readonly held: Held;
+      readonly overShadow: readonly number[];
+      /** In the order of the charges; absent while the store is away. */
+      readonly readings: readonly LimitReading[] | undefined;
+    }
+  | {
+      readonly kind: "refused" | "never_fits";
+      readonly waitMs: number;
+      readonly limiting: number;
+      readonly readings: readonly LimitReading[] | undefined;
+    };
+
+/**
+ * A limit store that has an answer when the store has none: each limit's own policy (L12). Limits with `open` let the call pass, `local` ones
+ * count it against an even share in this process's memory, a `closed` one refuses it. Nothing that was used is lost: it is charged
+ * to the store when that is back.
+ */
+export class GuardedStore {
+  readonly #store: LimitStore;
+  readonly #fallback: LimitStore;
+  readonly #telemetry: Telemetry;
+  readonly #lease: Lease;
+  /** By id, so that a settlement that failed twice is tried once. */
+  readonly #pending = new Map<string, SettleRequest>();
+  #retrying = false;
+
+  /** `fallback` is this process's memory. Both stores are owned by whoever made them. */
+  constructor(store: LimitStore, fallback: LimitStore, telemetry: Telemetry, clock: Clock) {
+    this.#store = store;
+    this.#fallback = fallback;
+    this.#telemetry = telemetry;
+    this.#lease = new Lease(store, clock);
+  }
+
+  async start(): Promise<void> {
+    await this.#lease.start((succeeded) => {
+      if (succeeded) void this.#retryPending();
+    });
+  }
+
+  /** Stops the heartbeat after a last try to settle what is pending. */
+  async stop(): Promise<void> {
+    this.#lease.stop();
+    await this.#retryPending();
+    for (let i = 0; i < this.#pending.size; i++) this.#telemetry.count("reservation-unsettled");
+  }
+
+  /** Rejects with `store_unavailable` only where a `closed` limit applies. */
+  async reserve(subjects: readonly SubjectCharges[], rules: readonly LimitRule[]): Promise<GuardedOutcome> {
+    const id = this.#lease.nextId();
+    try {
+      const outcome = await this.#store.reserve({ id, subjects, ttlMs: RESERVATION_TTL_MS });
+      return granted(outcome, { id, local: undefined });
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      return this.#reserveLocally(id, subjects, rules, error);
+    }
+  }
+
+  /** Never rejects (L8): what cannot be settled now is settled when the store is back. */
+  async settle(held: Held, subjects: Settlements): Promise<void> {
+    if (held.local !== undefined) await this.#settleLocally(held.id, held.local, subjects);
+    // The store never saw a local reservation under this id, or has given it up: a new id charges what was used.
+    const id = held.local === undefined ? held.id : this.#lease.nextId();
+    await this.#settleOrKeep({ id, subjects });
+  }
+
+  async release(held: Held, subjects: Settlements): Promise<void> {
+    if (held.local !== undefined) return this.#settleLocally(held.id, held.local, withoutUse(subjects));
+    try {
+      await this.#store.release({ id: held.id, subjects });
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      this.#keep({ id: held.id, subjects: withoutUse(subjects) });
+    }
+  }
+
+  async read(requests: readonly ReadRequest[]): Promise<readonly LimitReading[]> {
+    return this.#store.read(requests);
+  }
+
+  async #reserveLocally(
+    id: ReservationId,
+    subjects: readonly SubjectCharges[],
+    rules: readonly LimitRule[],
+    error: OperationalError,
+  ): Promise<GuardedOutcome> {
+    this.#telemetry.count("store-failed", { store: "limits" });
+    const closed = rules.find(
+      ({ onStoreFailure, mode }) => onStoreFailure === "closed" && mode === "enforce",
+    );
+    if (closed !== undefined) {
+      throw new OperationalError(
+        "store_unavailable",
+        `the limit "${closed.name}" cannot be checked at the moment, and it admits nothing unchecked`,
+        { cause: error, retryAfterMs: error.retryAfterMs ?? 1_000 },
+      );
+    }
+    this.#telemetry.count("store-bypassed");
+    const { gateways } = this.#lease;
+    const isCharged = rules.map(({ onStoreFailure }) => onStoreFailure === "local");
+    const local = selectCharges(subjects, isCharged);
+    const held: Held = { id, local: { isCharged, gateways } };
+    if (local.length === 0) return { kind: "held", held, overShadow: [], readings: undefined };
+    // Only this process uses the fallback, and it is alive.
+    await this.#fallback.beat(id.instance, RESERVATION_TTL_MS);
+    const outcome = await this.#fallback.reserve({
+      id,
+      subjects: onShares(local, gateways),
+      ttlMs: RESERVATION_TTL_MS,
+    });
+    const localRules = isCharged.flatMap((isLocal, index) => (isLocal ? [index] : []));
+    const result = granted(outcome, held);
+    return result.kind === "held"
+      ? { ...result, overShadow: [], readings: undefined }
+      : { ...result, limiting: localRules[result.limiting], readings: undefined };
+  }
+
+  async #settleLocally(
+    id: ReservationId,
+    { isCharged, gateways }: NonNullable<Held["local"]>,
+    subjects: Settlements,
+  ): Promise<void> {
+    const shares = selectCharges(subjects, isCharged).map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec, actual }) => ({ spec: evenShare(spec, gateways), actual })),
+    }));
+    if (shares.length > 0) await this.#fallback.settle({ id, subjects: shares });
+  }
+
+  async #settleOrKeep(request: SettleRequest): Promise<void> {
+    try {
+      await this.#store.settle(request);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      this.#keep(request);
+    }
+  }
+
+  #keep(request: SettleRequest): void {
+    this.#telemetry.count("store-failed", { store: "limits" });
+    if (this.#pending.size >= PENDING_MAX) {
+      this.#telemetry.count("reservation-unsettled");
+      return;
+    }
+    this.#pending.set(`${request.id.instance}:${request.id.sequence}`, request);
+  }
+
+  /** Settling is idempotent by id (L6), so one whose reply was lost is simply settled again. */
+  async #retryPending(): Promise<void> {
+    if (this.#retrying) return;
+    this.#retrying = true;
+    try {
+      for (const [name, request] of this.#pending) {
+        await this.#store.settle(request);
+        this.#pending.delete(name);
+      }
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+    } finally {
+      this.#retrying = false;
+    }
+  }
+}
+
+function isUnavailable(error: unknown): error is OperationalError {
+  return error instanceof OperationalError && error.code === "store_unavailable";
+}
+
+const withoutUse = (subjects: Settlements): Settlements =>
+  subjects.map(({ key, charges }) => ({ key, charges: charges.map(({ spec }) => ({ spec, actual: 0 })) }));
+
+function granted(outcome: ReserveOutcome, held: Held): GuardedOutcome {
+  const { readings } = outcome;
+  switch (outcome.kind) {
+    case "admitted":
+      return { kind: "held", held, overShadow: outcome.overShadow, readings };
+    case "refused":
+      return { kind: "refused", waitMs: outcome.waitMs, limiting: outcome.limiting, readings };
+    case "never_fits":
+      return { kind: "never_fits", waitMs: 0, limiting: outcome.limiting, readings };
+    case "closed":
+      throw new Error("a fresh reservation id is closed: ids are not unique");
+  }
+}
