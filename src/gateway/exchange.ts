@@ -1,0 +1,200 @@
+import type { ServerResponse } from "node:http";
+import type { Dispatcher } from "undici";
+import type { Usage } from "../core/estimate/usage.ts";
+import { OperationalError } from "../core/operational-error.ts";
+import type { Reservation } from "../engine/engine.ts";
+import type { ParsedCall, ProviderFormat, RawHeaders, UsageMeter } from "../ports/provider-format.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
+import { downstreamHeaders } from "./headers.ts";
+
+/** What one exchange needs to know. */
+export interface ExchangeOptions {
+  readonly format: ProviderFormat;
+  /** Absent where the call passes through unread. */
+  readonly call: ParsedCall | undefined;
+  readonly reservation: Reservation;
+  /** Computed at admission: the caller's limits and ours. */
+  readonly headers: RawHeaders;
+  readonly requestId: string;
+  readonly onDisconnect: "abort" | "drain";
+  readonly telemetry: Telemetry;
+  /** Called once when nothing more will happen: both sides are done and the call is settled. */
+  readonly onDone: () => void;
+}
+
+const STATUS_OK_MIN = 200;
+const STATUS_ERROR_MIN = 400;
+
+/** Reasons that are ours and no fault of the provider. */
+const CLIENT_GONE = new Error("the client went away");
+
+/**
+ * One answer on its way from the provider to the client: bytes pass through as they come, watched by a meter, and whatever way it ends, the
+ * reservation is settled or released exactly once.
+ *
+ * waiting ─ head ─▶ relaying ─ end ─▶ done. From `waiting` and `relaying` the client may go: with `abort` the provider is told to
+ * stop and the call is done; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
+ * before the head is a 502; after it, a cut answer.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly #response: ServerResponse;
+  readonly #options: ExchangeOptions;
+  #controller: Dispatcher.DispatchController | undefined;
+  #meter: UsageMeter | undefined;
+  #state: "waiting" | "relaying" | "done" = "waiting";
+  #sent = false;
+  #readerGone = false;
+
+  constructor(response: ServerResponse, options: ExchangeOptions) {
+    this.#response = response;
+    this.#options = options;
+    response.on("close", () => this.#onClientClose());
+    response.on("drain", () => this.#controller?.resume());
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#state === "done") controller.abort(CLIENT_GONE);
+    else this.#sent = true;
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < STATUS_OK_MIN || this.#state !== "waiting") return;
+    this.#state = "relaying";
+    const { call, format } = this.#options;
+    const contentType = String(headers["content-type"] ?? "");
+    if (call !== undefined) this.#meter = format.meter(call, status, contentType);
+    if (this.#readerGone) return;
+    const raw = controller.rawHeaders;
+    const head = downstreamHeaders(
+      Array.isArray(raw) ? raw : [],
+      format.hidesHeader,
+      call?.usageSpliced === true && status < STATUS_ERROR_MIN,
+    );
+    for (const part of this.#options.headers) head.push(part);
+    this.#response.writeHead(status, head);
+    // A stream's head must not wait for its first event.
+    if (call?.stream === true) this.#response.flushHeaders();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const bytes = this.#meter === undefined ? chunk : this.#meter.push(chunk);
+    if (this.#readerGone || bytes.length === 0) return;
+    // The provider waits for a slow reader (S3).
+    if (!this.#response.write(bytes)) controller.pause();
+  }
+
+  onResponseEnd(): void {
+    if (this.#state === "done") return;
+    const rest = this.#meter?.finish();
+    this.#done(() => this.#settle(false));
+    if (rest === undefined || rest.length === 0) this.#response.end();
+    else this.#response.end(rest);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#state === "done") return;
+    const { format, requestId, telemetry } = this.#options;
+    const hasHead = this.#state === "relaying";
+    telemetry.count(hasHead ? "stream-cut" : "call-failed", { by: "provider" });
+    if (hasHead) {
+      this.#done(() => this.#settle(true));
+      this.#response.destroy();
+      return;
+    }
+    // A request that has gone out may have been counted by the provider; one that has not costs nothing.
+    this.#done(() =>
+      this.#sent ? this.#options.reservation.settle(undefined) : this.#options.reservation.release(),
+    );
+    const failure = new OperationalError(
+      "provider_unavailable",
+      `the provider did not answer: ${reasonOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+    const answer = format.failure(failure, requestId);
+    if (this.#readerGone) return;
+    this.#response.writeHead(answer.status, [...answer.headers, ...this.#options.headers]);
+    this.#response.end(answer.body);
+  }
+
+  /** Ends the exchange from outside: the gateway shuts down and can wait no longer. */
+  abort(reason: Error): void {
+    if (this.#state === "done") return;
+    this.#options.telemetry.count("stream-cut", { by: "gateway" });
+    this.#done(() => this.#settle(true));
+    this.#controller?.abort(reason);
+    this.#response.destroy();
+  }
+
+  #onClientClose(): void {
+    if (this.#state === "done") return;
+    this.#options.telemetry.count("stream-cut", { by: "client" });
+    this.#readerGone = true;
+    if (this.#options.onDisconnect === "drain") {
+      this.#controller?.resume();
+      return;
+    }
+    this.#done(() => this.#settle(true));
+    this.#controller?.abort(CLIENT_GONE);
+  }
+
+  #done(settle: () => Promise<void>): void {
+    this.#state = "done";
+    const { onDone, telemetry } = this.#options;
+    settle()
+      .catch((error: unknown) =>
+        telemetry.log("error", "a call could not be settled", { error: String(error) }),
+      )
+      .finally(onDone);
+  }
+
+  #settle(isCut: boolean): Promise<void> {
+    const { reservation, call, telemetry } = this.#options;
+    if (this.#meter === undefined) {
+      // Cut before the answer began: the provider has the prompt, if it was sent at all.
+      if (isCut && !this.#sent) return reservation.release();
+      return reservation.settle(isCut && call !== undefined ? promptOnly(call) : undefined);
+    }
+    const metered = this.#meter.metered();
+    if (metered.kind === "none") return reservation.settle(undefined);
+    if (metered.kind === "counted" && !isCut) telemetry.count("usage-missing");
+    const inStreamError = this.#meter.inStreamError();
+    if (inStreamError !== undefined) telemetry.count("call-failed", { by: "provider" });
+    return reservation.settle(metered.usage);
+  }
+}
+
+const promptOnly = ({ estimate }: ParsedCall): Usage => ({
+  inputTokens: estimate.inputTokens,
+  cachedInputTokens: 0,
+  cacheWriteInputTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+});
+
+/** What a client may know of a failed connection: its kind, not the addresses in its message. */
+function reasonOf(error: Error): string {
+  const code = "code" in error && typeof error.code === "string" ? error.code : error.name;
+  switch (code) {
+    case "ECONNREFUSED":
+      return "the connection was refused";
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return "its name could not be resolved";
+    case "UND_ERR_CONNECT_TIMEOUT":
+      return "the connection could not be made in time";
+    case "UND_ERR_HEADERS_TIMEOUT":
+      return "it took too long to answer";
+    case "ECONNRESET":
+    case "UND_ERR_SOCKET":
+      return "the connection was closed";
+    default:
+      return code.startsWith("HPE_") ? "its answer was not HTTP" : code;
+  }
+}

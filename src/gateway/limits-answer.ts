@@ -1,0 +1,37 @@
+import type { Caller, LimitRule, Window } from "../core/policy/policy.ts";
+import type { LimitView } from "../engine/engine.ts";
+import { formatDuration } from "../engine/refusal.ts";
+import type { HttpAnswer } from "../ports/provider-format.ts";
+import { ownAnswer } from "./own-answer.ts";
+
+/** As the configuration writes it: `1m`, `day`, null for concurrency. */
+function per(window: Window): string | null {
+  switch (window.kind) {
+    case "rolling":
+    case "token_bucket":
+      return formatDuration(window.windowMs);
+    case "calendar":
+      return window.unit;
+    case "open":
+      return null;
+  }
+}
+
+const scopeOf = ({ scope }: LimitRule) => (scope.length === 1 ? scope[0] : scope);
+
+/** `GET /sluice/v1/limits`: how the caller's limits stand, in the meters' units. */
+export function limitsAnswer(caller: Caller, views: readonly LimitView[], requestId: string): HttpAnswer {
+  const limits = views.map(({ rule, reading }) => ({
+    name: rule.name,
+    meter: rule.meter,
+    scope: scopeOf(rule),
+    per: per(rule.window),
+    limit: rule.limit,
+    used: reading.used,
+    held: reading.held,
+    remaining: reading.remaining,
+    more_in_ms: reading.moreInMs,
+    ...(rule.mode === "shadow" ? { mode: rule.mode } : {}),
+  }));
+  return ownAnswer(200, { user: caller.user, plan: caller.plan, limits }, requestId);
+}

@@ -1,0 +1,60 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { ProviderRoute } from "./gateway-settings.ts";
+
+export type Route =
+  /** `path` is the provider's own, with its query. */
+  | { readonly kind: "provider"; readonly provider: ProviderRoute; readonly path: string }
+  | { readonly kind: "limits" }
+  | { readonly kind: "health" }
+  | { readonly kind: "readiness" }
+  | { readonly kind: "metrics" }
+  | { readonly kind: "not_found" };
+
+const NOT_FOUND: Route = { kind: "not_found" };
+
+/** A segment `.` or `..`, written plainly or escaped: would let a client leave the provider's base path. */
+const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:$|[/\\?#])/i;
+
+/** `/v1/messages` and what is below it. */
+const isMessages = (path: string) =>
+  path.startsWith("/v1/messages") && (path.length === 12 || path[12] === "/" || path[12] === "?");
+
+const OWN: Readonly<Record<string, Route>> = {
+  "/sluice/v1/limits": { kind: "limits" },
+  "/healthz": { kind: "health" },
+  "/readyz": { kind: "readiness" },
+  "/metrics": { kind: "metrics" },
+};
+
+function firstOfFormat(
+  providers: ReadonlyMap<string, ProviderRoute>,
+  format: string,
+): ProviderRoute | undefined {
+  for (const provider of providers.values()) if (provider.format.name === format) return provider;
+  return undefined;
+}
+
+/**
+ * Where a request goes. Bare `/v1/…` paths go to the first provider of a format: Anthropic's for its own paths and for clients that send
+ * `anthropic-version` (the two formats share `/v1/models`), OpenAI's otherwise.
+ */
+export function routeOf(
+  providers: ReadonlyMap<string, ProviderRoute>,
+  url: string,
+  headers: IncomingHttpHeaders,
+): Route {
+  const query = url.indexOf("?");
+  const pathname = query === -1 ? url : url.slice(0, query);
+  if (Object.hasOwn(OWN, pathname)) return OWN[pathname];
+  if (url[0] !== "/" || DOT_SEGMENT.test(pathname)) return NOT_FOUND;
+  if (pathname.startsWith("/v1/")) {
+    const isAnthropic = isMessages(url) || headers["anthropic-version"] !== undefined;
+    const provider = isAnthropic
+      ? (firstOfFormat(providers, "anthropic") ?? firstOfFormat(providers, "openai"))
+      : (firstOfFormat(providers, "openai") ?? firstOfFormat(providers, "anthropic"));
+    return provider === undefined ? NOT_FOUND : { kind: "provider", provider, path: url };
+  }
+  const end = pathname.indexOf("/", 1);
+  const provider = end === -1 ? undefined : providers.get(pathname.slice(1, end));
+  return provider === undefined ? NOT_FOUND : { kind: "provider", provider, path: url.slice(end) };
+}
