@@ -1,5 +1,5 @@
 import type { Settlement, SubjectCharges } from "../core/limits/combine.ts";
-import type { LimitReading } from "../core/limits/limit-spec.ts";
+import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import type { LimitRule } from "../core/policy/policy.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -21,6 +21,12 @@ export const RESERVATION_TTL_MS = 3_600_000;
 
 /** Subjects with what was really used of each limit, in the order reserved. */
 export type Settlements = readonly { readonly key: string; readonly charges: readonly Settlement[] }[];
+
+/** A step that the store has still to be told of. */
+interface Pending {
+  readonly step: "settle" | "release";
+  readonly request: SettleRequest;
+}
 
 /** A reservation that was granted, by the store or in its absence. */
 export interface Held {
@@ -55,7 +61,7 @@ export class GuardedStore {
   readonly #telemetry: Telemetry;
   readonly #lease: Lease;
   /** By id, so that a settlement that failed twice is tried once. */
-  readonly #pending = new Map<string, SettleRequest>();
+  readonly #pending = new Map<string, Pending>();
   #retrying = false;
 
   /** `fallback` is this process's memory. Both stores are owned by whoever made them. */
@@ -105,7 +111,7 @@ export class GuardedStore {
       await this.#store.release({ id: held.id, subjects });
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      this.#keep({ id: held.id, subjects: withoutUse(subjects) });
+      this.#keep({ step: "release", request: { id: held.id, subjects } });
     }
   }
 
@@ -119,7 +125,8 @@ export class GuardedStore {
     rules: readonly LimitRule[],
     error: OperationalError,
   ): Promise<GuardedOutcome> {
-    this.#telemetry.count("store-failed", { store: "limits" });
+    // It may have happened all the same, or happen yet: its release undoes either (L6).
+    this.#keep({ step: "release", request: { id, subjects: withoutUse(subjects) } });
     const closed = rules.find(
       ({ onStoreFailure, mode }) => onStoreFailure === "closed" && mode === "enforce",
     );
@@ -167,17 +174,18 @@ export class GuardedStore {
       await this.#store.settle(request);
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      this.#keep(request);
+      this.#keep({ step: "settle", request });
     }
   }
 
-  #keep(request: SettleRequest): void {
+  #keep(pending: Pending): void {
     this.#telemetry.count("store-failed", { store: "limits" });
     if (this.#pending.size >= PENDING_MAX) {
       this.#telemetry.count("reservation-unsettled");
       return;
     }
-    this.#pending.set(`${request.id.instance}:${request.id.sequence}`, request);
+    const { instance, sequence } = pending.request.id;
+    this.#pending.set(`${instance}:${sequence}`, pending);
   }
 
   /** Settling is idempotent by id (L6), so one whose reply was lost is simply settled again. */
@@ -185,8 +193,9 @@ export class GuardedStore {
     if (this.#retrying) return;
     this.#retrying = true;
     try {
-      for (const [name, request] of this.#pending) {
-        await this.#store.settle(request);
+      for (const [name, { step, request }] of this.#pending) {
+        if (step === "settle") await this.#store.settle(request);
+        else await this.#store.release(request);
         this.#pending.delete(name);
       }
     } catch (error) {
@@ -201,7 +210,9 @@ function isUnavailable(error: unknown): error is OperationalError {
   return error instanceof OperationalError && error.code === "store_unavailable";
 }
 
-const withoutUse = (subjects: Settlements): Settlements =>
+const withoutUse = (
+  subjects: readonly { readonly key: string; readonly charges: readonly { readonly spec: LimitSpec }[] }[],
+): Settlements =>
   subjects.map(({ key, charges }) => ({ key, charges: charges.map(({ spec }) => ({ spec, actual: 0 })) }));
 
 function granted(outcome: ReserveOutcome, held: Held): GuardedOutcome {

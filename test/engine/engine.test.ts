@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Usage } from "../../src/core/estimate/usage.ts";
+import { CompiledPolicy } from "../../src/core/policy/compiled-policy.ts";
+import type { LimitRule, StoreFailurePolicy } from "../../src/core/policy/policy.ts";
+import { type Admission, Engine } from "../../src/engine/engine.ts";
+import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+import { RecordingTelemetry } from "../support/recording-telemetry.ts";
+import { UnreliableStore } from "../support/unreliable-store.ts";
+
+const rule = (rest: Partial<LimitRule>): LimitRule => ({
+  name: "requests-1m",
+  meter: "requests",
+  limit: 10,
+  window: { kind: "rolling", windowMs: 60_000 },
+  scope: ["user"],
+  match: {},
+  mode: "enforce",
+  reserve: "expected",
+  onStoreFailure: "local",
+  weights: { input: 1, cachedInput: 1, output: 1 },
+  ...rest,
+});
+
+const usage = (inputTokens: number, outputTokens: number): Usage => ({
+  inputTokens,
+  cachedInputTokens: 0,
+  cacheWriteInputTokens: 0,
+  outputTokens,
+  reasoningTokens: 0,
+});
+
+const CALLER = { user: "alice", plan: "free" };
+const TARGET = { endpoint: "chat_completions", model: "gpt-4o-mini" } as const;
+const SIZE = { inputTokens: 100, outputTokensMax: 50 };
+
+async function startEngine(limits: readonly LimitRule[]) {
+  const clock = new ManualClock();
+  const memory = new MemoryLimitStore(clock);
+  const store = new UnreliableStore(memory);
+  const fallback = new MemoryLimitStore(clock);
+  const telemetry = new RecordingTelemetry();
+  const policy = new CompiledPolicy({
+    plans: new Map([
+      ["free", { name: "free", priority: "normal", weight: 1, limits, whenLimited: "reject", maxWaitMs: 0 }],
+    ]),
+    limits: [],
+    accountLimits: new Map(),
+    outputTokensDefault: 500,
+  });
+  const engine = new Engine({ store, fallback, policy, telemetry, clock });
+  await engine.start();
+  const admit = () => engine.admit({ caller: CALLER, target: TARGET, size: SIZE });
+  const amounts = async () =>
+    (await engine.limits(CALLER, { model: "" })).map(({ reading }) => [reading.used, reading.held]);
+  const stop = async () => {
+    await engine.stop();
+    await store.close();
+    await fallback.close();
+  };
+  return { clock, store, telemetry, engine, admit, amounts, stop };
+}
+
+async function admitted(admission: Promise<Admission>) {
+  const result = await admission;
+  assert.equal(result.kind, "admitted");
+  return result.kind === "admitted" ? result.reservation : assert.fail();
+}
+
+test("Engine holds an estimate, settles to the usage, and counts the difference back (L7)", async () => {
+  const { admit, amounts, stop } = await startEngine([
+    rule({}),
+    rule({ name: "tokens-1m", meter: "tokens", limit: 1_000 }),
+  ]);
+  const reservation = await admitted(admit());
+  assert.deepEqual(await amounts(), [
+    [0, 1],
+    [0, 150],
+  ]);
+  await reservation.settle(usage(90, 20));
+  await reservation.settle(usage(90, 20));
+  await reservation.release();
+  assert.deepEqual(await amounts(), [
+    [1, 0],
+    [110, 0],
+  ]);
+  await stop();
+});
+
+test("Engine refuses with the limit, what was asked, what is left and when it fits (L3)", async () => {
+  const { admit, clock, stop } = await startEngine([rule({ limit: 1 })]);
+  await admitted(admit());
+  clock.advance(15_000);
+  const refused = await admit();
+  assert.ok(refused.kind === "refused");
+  assert.deepEqual(refused.refusal, {
+    code: "rate_limit_exceeded",
+    message:
+      'Rate limit reached: "requests-1m" of 1 requests per 1m, 0 left, 1 requested. Please try again in 45s.',
+    retryAfterMs: 45_000,
+    meter: "requests",
+  });
+  await stop();
+});
+
+test("Engine refuses for good what never fits (L4)", async () => {
+  const { admit, stop } = await startEngine([rule({ name: "tokens-1m", meter: "tokens", limit: 80 })]);
+  const refused = await admit();
+  assert.ok(refused.kind === "refused");
+  assert.equal(refused.refusal.code, "request_too_large_for_limit");
+  assert.equal(refused.refusal.retryAfterMs, undefined);
+  await stop();
+});
+
+test("Engine takes a default output only as far as the smallest limit allows (E5)", async () => {
+  const { engine, amounts, stop } = await startEngine([
+    rule({ name: "tokens-1m", meter: "tokens", limit: 300 }),
+  ]);
+  const admission = await engine.admit({
+    caller: CALLER,
+    target: TARGET,
+    size: { inputTokens: 100, outputTokensMax: undefined },
+  });
+  assert.equal(admission.kind, "admitted");
+  assert.deepEqual(await amounts(), [[0, 300]]);
+  await stop();
+});
+
+for (const [policy, expected] of [
+  ["open", ["admitted", "admitted", "admitted"]],
+  ["local", ["admitted", "admitted", "refused"]],
+  ["closed", ["store_unavailable", "store_unavailable", "store_unavailable"]],
+] as const satisfies readonly (readonly [StoreFailurePolicy, readonly string[]])[]) {
+  test(`Engine without a store follows on_store_failure: ${policy} (L12)`, async () => {
+    const { admit, store, telemetry, stop } = await startEngine([rule({ limit: 2, onStoreFailure: policy })]);
+    store.mode = "down";
+    const kinds: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      kinds.push(
+        await admit().then(
+          ({ kind }) => kind,
+          (error: { code: string }) => error.code,
+        ),
+      );
+    }
+    assert.deepEqual(kinds, expected);
+    assert.ok(telemetry.counted("store-failed") >= 3);
+    store.mode = "up";
+    await stop();
+  });
+}
+
+test("Engine charges what was used while the store was away once it is back, and once only (L12, L6)", async () => {
+  const { admit, amounts, engine, store, stop } = await startEngine([
+    rule({ name: "tokens-1m", meter: "tokens", limit: 1_000 }),
+  ]);
+  const before = await admitted(admit());
+  store.mode = "down";
+  const during = await admitted(admit());
+  await before.settle(usage(10, 1));
+  await during.settle(usage(20, 2));
+  store.mode = "replies lost";
+  const lost = await admitted(admit());
+  await lost.settle(usage(40, 4));
+  store.mode = "up";
+  await engine.stop();
+  assert.deepEqual(await amounts(), [[11 + 22 + 44, 0]]);
+  await stop();
+});
+
+test("Engine counts concurrency in its own memory while the store is away, and gives it back (L12, L9)", async () => {
+  const { admit, store, stop } = await startEngine([
+    rule({ name: "slots", meter: "concurrency", limit: 1, window: { kind: "open" } }),
+  ]);
+  store.mode = "down";
+  const first = await admitted(admit());
+  assert.equal((await admit()).kind, "refused");
+  await first.settle(usage(1, 1));
+  await (await admitted(admit())).release();
+  assert.equal((await admit()).kind, "admitted");
+  await stop();
+});
