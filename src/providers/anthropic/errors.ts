@@ -1,0 +1,39 @@
+import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
+import type { HttpAnswer, Refusal } from "../../ports/provider-format.ts";
+import { isJsonObject } from "../http/body-json.ts";
+import {
+  FAILURE_STATUS,
+  failureMessage,
+  jsonAnswer,
+  refusalRetryHeaders,
+  retryAfterHeaders,
+} from "../http/error-answer.ts";
+
+const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
+  store_unavailable: "api_error",
+  provider_unavailable: "api_error",
+  invalid_key: "authentication_error",
+  invalid_request: "invalid_request_error",
+  body_too_large: "request_too_large",
+  invalid_configuration: "api_error",
+};
+
+export function refusal(refused: Refusal, requestId: string): HttpAnswer {
+  const headers = ["request-id", requestId, ...refusalRetryHeaders(refused)];
+  return jsonAnswer(429, headers, errorBody("rate_limit_error", refused.message, refused.code, requestId));
+}
+
+export function failure(error: OperationalError, requestId: string): HttpAnswer {
+  const headers = ["request-id", requestId, ...retryAfterHeaders(error.retryAfterMs)];
+  const body = errorBody(FAILURE_TYPE[error.code], failureMessage(error), error.code, requestId);
+  return jsonAnswer(FAILURE_STATUS[error.code], headers, body);
+}
+
+/** The code of an error object inside a stream: Anthropic's is its `type`. */
+export function errorCodeOf(error: unknown): string {
+  return isJsonObject(error) && typeof error.type === "string" && error.type !== "" ? error.type : "error";
+}
+
+function errorBody(type: string, message: string, code: string, requestId: string): unknown {
+  return { type: "error", error: { type, message, code }, request_id: requestId };
+}

@@ -1,0 +1,101 @@
+import type { TextWeights } from "../../core/estimate/text-tokens.ts";
+import type { Usage } from "../../core/estimate/usage.ts";
+import type { MeteredUsage, ParsedCall, UsageMeter } from "../../ports/provider-format.ts";
+import { isJsonObject, type JsonObject } from "./body-json.ts";
+import { EmittedText, jsonTextEnd } from "./emitted-text.ts";
+import { JsonWatcher } from "./json-watcher.ts";
+
+const EMPTY = Buffer.alloc(0);
+/** How much of an answer is kept to count its texts where it carries no usage; the rest is taken to be like it. */
+const HEAD_BYTES_MAX = 262_144;
+/** Members whose texts a model wrote, in the answers of all endpoints. */
+const WRITTEN = /"(?:content|text|arguments|reasoning_content|reasoning|refusal|thinking)"\s*:\s*"/g;
+
+/** Reads a provider's own usage object; `undefined` where it is absurd. */
+export type UsageReader = (usage: JsonObject) => Usage | undefined;
+
+/** Watches an answer in one JSON object for its top-level `usage`, wherever it stands and however long the answer is. */
+export class AnswerMeter implements UsageMeter {
+  readonly #call: ParsedCall;
+  readonly #readUsage: UsageReader;
+  readonly #weights: TextWeights;
+  readonly #watcher = new JsonWatcher({ paths: ["usage", "error"], capture: true });
+  #head: Buffer[] = [];
+  #headBytes = 0;
+  #bytes = 0;
+
+  constructor(call: ParsedCall, readUsage: UsageReader, weights: TextWeights) {
+    this.#call = call;
+    this.#readUsage = readUsage;
+    this.#weights = weights;
+  }
+
+  push(chunk: Buffer): Buffer {
+    this.#watcher.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#headBytes < HEAD_BYTES_MAX) {
+      const piece = chunk.subarray(0, HEAD_BYTES_MAX - this.#headBytes);
+      this.#head.push(piece);
+      this.#headBytes += piece.length;
+    }
+    return chunk;
+  }
+
+  finish(): Buffer {
+    return EMPTY;
+  }
+
+  metered(): MeteredUsage {
+    const usage = parsed(this.#watcher.text("usage"));
+    const reported = isJsonObject(usage) ? this.#readUsage(usage) : undefined;
+    if (reported !== undefined) return { kind: "reported", usage: reported };
+    if (isJsonObject(parsed(this.#watcher.text("error")))) return { kind: "none" };
+    return { kind: "counted", usage: countedUsage(this.#call, this.#writtenTokens()) };
+  }
+
+  inStreamError(): undefined {
+    return undefined;
+  }
+
+  #writtenTokens(): number {
+    if (this.#call.endpoint === "embeddings" || this.#headBytes === 0) return 0;
+    const head = Buffer.concat(this.#head).toString("latin1");
+    const written = new EmittedText(this.#weights);
+    WRITTEN.lastIndex = 0;
+    while (WRITTEN.exec(head) !== null) {
+      const from = WRITTEN.lastIndex;
+      const end = jsonTextEnd(head, from);
+      written.addJsonText(head, from, end);
+      WRITTEN.lastIndex = end;
+    }
+    return Math.round(written.tokens * (this.#bytes / this.#headBytes));
+  }
+}
+
+/** For answers without model tokens: bytes pass, nothing is counted. */
+export const UNCOUNTED_METER: UsageMeter = {
+  push: (chunk) => chunk,
+  finish: () => EMPTY,
+  metered: () => ({ kind: "none" }),
+  inStreamError: () => undefined,
+};
+
+/** A usage from the estimate of the input and a count of the output. */
+export function countedUsage(call: ParsedCall, outputTokens: number, input?: Usage): Usage {
+  return {
+    inputTokens: input?.inputTokens ?? call.estimate.inputTokens,
+    cachedInputTokens: input?.cachedInputTokens ?? 0,
+    cacheWriteInputTokens: input?.cacheWriteInputTokens ?? 0,
+    outputTokens: Math.max(outputTokens, input?.outputTokens ?? 0),
+    reasoningTokens: Math.min(input?.reasoningTokens ?? 0, Math.max(outputTokens, input?.outputTokens ?? 0)),
+  };
+}
+
+function parsed(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,83 @@
+import { TextTokenCounter, type TextWeights } from "../../core/estimate/text-tokens.ts";
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const FIRST_NON_ASCII = 0x80;
+
+/** Counts what a model has written, from the JSON texts of its stream, so that a cut stream can be settled (S2). */
+export class EmittedText {
+  readonly #counter: TextTokenCounter;
+  #pieces = 0;
+
+  constructor(weights: TextWeights) {
+    this.#counter = new TextTokenCounter(weights);
+  }
+
+  /** Estimated model tokens, a whole number; at least one for anything at all. */
+  get tokens(): number {
+    return this.#pieces === 0 ? 0 : Math.max(1, Math.round(this.#counter.tokens));
+  }
+
+  get isEmpty(): boolean {
+    return this.#pieces === 0;
+  }
+
+  /** Tokens that come with a call of a tool beside its texts. */
+  addTokens(tokens: number): void {
+    this.#pieces++;
+    this.#counter.addTokens(tokens);
+  }
+
+  /** Counts the JSON text between its quotes, from `from` to `end` of `event`, which has one character a byte. */
+  addJsonText(event: string, from: number, end: number): void {
+    if (end <= from) return;
+    this.#pieces++;
+    if (isPlain(event, from, end)) this.#counter.addText(event, from, end);
+    else this.#counter.addText(decoded(event.slice(from, end)));
+  }
+
+  /** Counts a text that was parsed out of an event with one character a byte. */
+  addParsedText(value: unknown): void {
+    if (typeof value !== "string" || value === "") return;
+    this.#pieces++;
+    this.#counter.addText(utf8(value));
+  }
+}
+
+/** Offset of the quote that ends the JSON text of which `from` is the first character; the length where none does. */
+export function jsonTextEnd(event: string, from: number): number {
+  let end = from;
+  while (end < event.length) {
+    const unit = event.charCodeAt(end);
+    if (unit === QUOTE) return end;
+    end += unit === BACKSLASH ? 2 : 1;
+  }
+  return event.length;
+}
+
+function isPlain(event: string, from: number, end: number): boolean {
+  for (let index = from; index < end; index++) {
+    const unit = event.charCodeAt(index);
+    if (unit === BACKSLASH || unit >= FIRST_NON_ASCII) return false;
+  }
+  return true;
+}
+
+/** The text of a JSON string given byte by byte; as it stands when it is broken. */
+function decoded(bytes: string): string {
+  const text = utf8(bytes);
+  try {
+    return JSON.parse(`"${text}"`) as string;
+  } catch {
+    return text;
+  }
+}
+
+function utf8(bytes: string): string {
+  // A text with characters beyond one byte came from an escape: it is decoded already.
+  for (let index = 0; index < bytes.length; index++) {
+    const unit = bytes.charCodeAt(index);
+    if (unit > 0xff) return bytes;
+  }
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}

@@ -1,0 +1,58 @@
+import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
+import type { HttpAnswer, Refusal } from "../../ports/provider-format.ts";
+import { isJsonObject } from "../http/body-json.ts";
+import {
+  FAILURE_STATUS,
+  failureMessage,
+  jsonAnswer,
+  refusalRetryHeaders,
+  retryAfterHeaders,
+} from "../http/error-answer.ts";
+
+const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
+  store_unavailable: "server_error",
+  provider_unavailable: "server_error",
+  invalid_key: "invalid_request_error",
+  invalid_request: "invalid_request_error",
+  body_too_large: "invalid_request_error",
+  invalid_configuration: "server_error",
+};
+
+export function refusal(refused: Refusal, requestId: string): HttpAnswer {
+  const headers = ["x-request-id", requestId, ...refusalRetryHeaders(refused)];
+  return jsonAnswer(429, headers, errorBody(refused.message, refusalType(refused), refused.code));
+}
+
+export function failure(error: OperationalError, requestId: string): HttpAnswer {
+  const headers = ["x-request-id", requestId, ...retryAfterHeaders(error.retryAfterMs)];
+  const body = errorBody(failureMessage(error), FAILURE_TYPE[error.code], error.code);
+  return jsonAnswer(FAILURE_STATUS[error.code], headers, body);
+}
+
+/** The code of an error object inside a stream: its `code`, or its `type` where it has none. */
+export function errorCodeOf(error: unknown): string {
+  if (!isJsonObject(error)) return "error";
+  const { code, type } = error;
+  if (typeof code === "string" && code !== "") return code;
+  if (typeof code === "number") return String(code);
+  return typeof type === "string" && type !== "" ? type : "error";
+}
+
+/** OpenAI's `type` of a 429 says what ran out: requests, tokens, or money. */
+function refusalType(refused: Refusal): string {
+  switch (refused.meter) {
+    case "requests":
+    case "concurrency":
+      return "requests";
+    case "tokens":
+    case "input_tokens":
+    case "output_tokens":
+      return "tokens";
+    case "cost":
+      return "insufficient_quota";
+  }
+}
+
+function errorBody(message: string, type: string, code: string): unknown {
+  return { error: { message, type, param: null, code } };
+}

@@ -1,0 +1,32 @@
+import { textWeightsOf, tokenFamilyOf } from "../../core/estimate/token-family.ts";
+import type { ParsedCall, UsageMeter } from "../../ports/provider-format.ts";
+import { AnswerMeter, UNCOUNTED_METER } from "../http/answer-meter.ts";
+import { isStream } from "../http/content-type.ts";
+import { EmittedText } from "../http/emitted-text.ts";
+import { StreamMeter } from "../http/stream-meter.ts";
+import { ChatEvents } from "./chat-events.ts";
+import { ResponsesEvents } from "./responses-events.ts";
+import { readUsage } from "./usage.ts";
+
+/** See `ProviderFormat.meter`. */
+export function meter(call: ParsedCall, status: number, contentType: string): UsageMeter {
+  if (status < 200 || status >= 300) return UNCOUNTED_METER;
+  const weights = textWeightsOf(tokenFamilyOf(call.model));
+  switch (call.endpoint) {
+    case "chat_completions":
+    case "completions":
+    case "responses":
+    case "embeddings": {
+      if (!isStream(call, contentType)) return new AnswerMeter(call, readUsage, weights);
+      const emitted = new EmittedText(weights);
+      const isResponses = call.endpoint === "responses";
+      const reader = isResponses ? new ResponsesEvents(call, emitted) : new ChatEvents(call, emitted);
+      return new StreamMeter(reader, call.usageSpliced);
+    }
+    case "messages":
+    case "count_tokens":
+    case "models":
+    case "other":
+      return UNCOUNTED_METER;
+  }
+}

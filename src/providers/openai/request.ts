@@ -1,0 +1,72 @@
+import { TextTokenCounter } from "../../core/estimate/text-tokens.ts";
+import { textWeightsOf, tokenFamilyOf } from "../../core/estimate/token-family.ts";
+import type { Endpoint, ParsedCall } from "../../ports/provider-format.ts";
+import { isNonEmptyArray, type JsonObject, parseJsonObject } from "../http/body-json.ts";
+import { withUsageIncluded } from "../http/json-splice.ts";
+import { cappedProduct, countOf, type FieldWording, modelOf, streamOf } from "../http/request-fields.ts";
+import { uncountedCall } from "../http/uncounted-call.ts";
+import { addInputTokens } from "./input-tokens.ts";
+
+const NOT_JSON =
+  "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, and what was sent is no valid JSON object.";
+
+/** Near to OpenAI's own words, so that what people know to look for is there. */
+const WORDING: FieldWording = {
+  noModel: "you must provide a model parameter",
+  notA: (field, expected, got) =>
+    `Invalid type for '${field}': expected ${/^[aeio]/.test(expected) ? "an" : "a"} ${expected}, but got ${got} instead.`,
+  belowOne: (field, got) =>
+    `Invalid '${field}': integer below minimum value. Expected a value >= 1, but got ${got} instead.`,
+};
+
+/** See `ProviderFormat.parseCall`. */
+export function parseCall(endpoint: Endpoint, body: Buffer): ParsedCall {
+  switch (endpoint) {
+    case "chat_completions":
+    case "responses":
+    case "embeddings":
+    case "completions":
+      return parseKnown(endpoint, body);
+    case "messages":
+    case "count_tokens":
+    case "models":
+    case "other":
+      return uncountedCall(endpoint, body);
+  }
+}
+
+function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
+  const value = parseJsonObject(body, { notJson: NOT_JSON });
+  const model = modelOf(value, WORDING);
+  const stream = streamOf(value, WORDING);
+  const outputTokensMax = outputMax(endpoint, value);
+  const counter = new TextTokenCounter(textWeightsOf(tokenFamilyOf(model)));
+  addInputTokens(counter, endpoint, value);
+  const streamsUsageOnDemand = endpoint === "chat_completions" || endpoint === "completions";
+  const spliced = stream && streamsUsageOnDemand ? withUsageIncluded(body) : undefined;
+  return {
+    endpoint,
+    model,
+    stream,
+    estimate: { inputTokens: Math.round(counter.tokens), outputTokensMax },
+    upstreamBody: spliced ?? body,
+    usageSpliced: spliced !== undefined,
+  };
+}
+
+/** The most that the call lets the model write; of two names for it the larger, as hosts differ in which they obey. */
+function outputMax(endpoint: Endpoint, body: JsonObject): number | undefined {
+  const maxima = ["max_tokens", "max_completion_tokens", "max_output_tokens"].map((field) =>
+    countOf(body, field, WORDING),
+  );
+  const answers = Math.max(countOf(body, "n", WORDING) ?? 1, countOf(body, "best_of", WORDING) ?? 1);
+  if (endpoint === "embeddings") return 0;
+  const given = maxima.filter((maximum) => maximum !== undefined);
+  const prompts = endpoint === "completions" ? promptCount(body.prompt) : 1;
+  return cappedProduct(given.length === 0 ? undefined : Math.max(...given), answers * prompts);
+}
+
+/** A legacy completion answers every text, or list of model tokens, in a list. */
+function promptCount(prompt: unknown): number {
+  return isNonEmptyArray(prompt) && typeof prompt[0] !== "number" ? prompt.length : 1;
+}

@@ -1,0 +1,104 @@
+import type { Usage } from "../../core/estimate/usage.ts";
+import type { MeteredUsage, ParsedCall } from "../../ports/provider-format.ts";
+import { countedUsage } from "../http/answer-meter.ts";
+import { isJsonObject, type JsonObject } from "../http/body-json.ts";
+import { type EmittedText, jsonTextEnd } from "../http/emitted-text.ts";
+import type { JsonWatcher } from "../http/json-watcher.ts";
+import { parsedEvent } from "../http/parsed-event.ts";
+import type { StreamReader } from "../http/stream-meter.ts";
+import { errorCodeOf } from "./errors.ts";
+import { readUsage } from "./usage.ts";
+
+/** Frame of a tool call, and of a message, in an answer. */
+const TOOL_CALL_TOKENS = 6;
+
+const DELTA = '"delta":"';
+const TYPE = '"type":"';
+
+/** Events whose `delta` is text that the model wrote; audio is base64 and shows its tokens in the usage only. */
+const WRITTEN: ReadonlySet<string> = new Set([
+  "response.output_text.delta",
+  "response.refusal.delta",
+  "response.reasoning_text.delta",
+  "response.reasoning_summary_text.delta",
+  "response.function_call_arguments.delta",
+  "response.custom_tool_call_input.delta",
+  "response.mcp_call_arguments.delta",
+  "response.code_interpreter_call_code.delta",
+  "response.audio.transcript.delta",
+]);
+/** Events that matter beside deltas. */
+const PARSED: ReadonlySet<string> = new Set([
+  "response.completed",
+  "response.incomplete",
+  "response.failed",
+  "response.output_item.added",
+  "error",
+]);
+
+/** Reads the events of a streamed response of the Responses API. */
+export class ResponsesEvents implements StreamReader {
+  readonly watchedPaths: readonly string[] = ["response.usage", "response.error"];
+  readonly #call: ParsedCall;
+  readonly #emitted: EmittedText;
+  #usage: Usage | undefined;
+  #error: string | undefined;
+
+  constructor(call: ParsedCall, emitted: EmittedText) {
+    this.#call = call;
+    this.#emitted = emitted;
+  }
+
+  read(event: string): boolean {
+    const type = typeOf(event);
+    if (WRITTEN.has(type)) {
+      const at = event.indexOf(DELTA);
+      if (at === -1) return false;
+      const from = at + DELTA.length;
+      this.#emitted.addJsonText(event, from, jsonTextEnd(event, from));
+    } else if (PARSED.has(type)) {
+      const parsed = parsedEvent(event);
+      if (isJsonObject(parsed)) this.#readParsed(parsed);
+    }
+    return false;
+  }
+
+  readWatched(watched: JsonWatcher): void {
+    const usage = watched.text("response.usage");
+    if (usage !== undefined)
+      this.#readParsed(parsedEvent(`data: {"response":{"usage":${usage}}}`) as JsonObject);
+  }
+
+  metered(): MeteredUsage {
+    if (this.#usage !== undefined) return { kind: "reported", usage: this.#usage };
+    if (this.#error !== undefined && this.#emitted.isEmpty) return { kind: "none" };
+    return { kind: "counted", usage: countedUsage(this.#call, this.#emitted.tokens) };
+  }
+
+  inStreamError(): string | undefined {
+    return this.#error;
+  }
+
+  #readParsed(event: JsonObject): void {
+    if (event.type === "error") this.#error ??= errorCodeOf(event.error ?? event);
+    const item = event.item;
+    if (isJsonObject(item) && typeof item.name === "string") {
+      this.#emitted.addTokens(TOOL_CALL_TOKENS);
+      this.#emitted.addParsedText(item.name);
+    }
+    const response = event.response;
+    if (!isJsonObject(response)) return;
+    if (isJsonObject(response.error)) this.#error ??= errorCodeOf(response.error);
+    if (isJsonObject(response.usage)) this.#usage = readUsage(response.usage) ?? this.#usage;
+  }
+}
+
+/** The event's name, from its `event:` line or else from the first `type` of its data. */
+function typeOf(event: string): string {
+  if (event.startsWith("event:")) {
+    const end = event.indexOf("\n");
+    return event.slice(6, end === -1 ? event.length : end).trim();
+  }
+  const at = event.indexOf(TYPE);
+  return at === -1 ? "" : event.slice(at + TYPE.length, event.indexOf('"', at + TYPE.length));
+}
