@@ -1,0 +1,72 @@
+import type { ReservationId, ReserveRequest, SettleRequest } from "../../ports/limit-store.ts";
+import { idName } from "./lost-reservations.ts";
+
+/** Reservations expire after minutes or hours, so a second more does not matter. */
+const CHECK_MS = 1_000;
+/** So long after its expiry the record is gone (CLOSED_MEMORY_MS in `subject-state.lua`), and trying again makes no sense. */
+const TRIED_MS = 60_000;
+
+interface Slot {
+  readonly request: SettleRequest;
+  readonly untilMs: number;
+}
+
+/**
+ * Open reservations of this process that block concurrency. When one expires without having been closed, what it blocks must come back (port
+ * docs) although its gateway lives on; since Redis acts only when asked, the process that made it asks. Time is `performance.now`.
+ */
+export class ExpiringSlots {
+  readonly #giveUp: (request: SettleRequest) => Promise<unknown>;
+  readonly #onGivenUp: () => void;
+  readonly #open = new Map<string, Slot>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `giveUp` may reject: then it is tried again. */
+  constructor(giveUp: (request: SettleRequest) => Promise<unknown>, onGivenUp: () => void) {
+    this.#giveUp = giveUp;
+    this.#onGivenUp = onGivenUp;
+  }
+
+  /** Notes a reservation that was made or extended. */
+  opened({ id, subjects, ttlMs }: ReserveRequest): void {
+    const blocks = subjects.some(({ charges }) =>
+      charges.some(({ spec }) => spec.algorithm === "concurrency"),
+    );
+    if (!blocks) return;
+    const settlements = subjects.map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
+    }));
+    this.#open.set(idName(id), {
+      request: { id, subjects: settlements },
+      untilMs: performance.now() + ttlMs,
+    });
+    this.#timer ??= setInterval(() => this.#check(), CHECK_MS).unref();
+  }
+
+  closed(id: ReservationId): void {
+    if (this.#open.size > 0) this.#open.delete(idName(id));
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#open.clear();
+  }
+
+  #check(): void {
+    const nowMs = performance.now();
+    for (const [name, slot] of this.#open) {
+      if (slot.untilMs > nowMs) continue;
+      if (slot.untilMs + TRIED_MS <= nowMs) {
+        this.#open.delete(name);
+        continue;
+      }
+      this.#giveUp(slot.request).then(
+        () => {
+          if (this.#open.get(name) === slot && this.#open.delete(name)) this.#onGivenUp();
+        },
+        () => {},
+      );
+    }
+  }
+}

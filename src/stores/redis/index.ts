@@ -1,0 +1,2 @@
+export { type OpenRedisOptions, openRedisLimitStore } from "./open-redis-limit-store.ts";
+export { RedisLimitStore } from "./redis-limit-store.ts";
