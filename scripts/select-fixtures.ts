@@ -12,8 +12,11 @@ const BUNDLED = new URL("../src/replay-provider/recordings.jsonl", import.meta.u
 /** Both travel with every clone, the second with every installation. */
 const FIXTURES_BYTES_MAX = 400_000;
 const BUNDLED_BYTES_MAX = 150_000;
-/** A single row larger than this says little more than a small one. */
-const ROW_BYTES_MAX = 40_000;
+/** Hosts that only speak a provider's format are for the odd cases. */
+const COMPATIBLE_BYTES_MAX = 100_000;
+/** A larger row says little more than a small one: the only streams of threads are just below it. */
+const ROW_BYTES_MAX = 33_000;
+const BUNDLED_ROW_BYTES_MAX = 10_000;
 /** A second and third example of something should not cost the place of the first of something else. */
 const MORE_ROW_BYTES_MAX = 9_000;
 /** What their licences allow to be passed on, with the source named. */
@@ -76,10 +79,14 @@ function choose(candidates: readonly Candidate[], bytesMax: number, each: number
       if (group === undefined) groups.set(name, [candidate]);
       else group.push(candidate);
     }
+  // Errors are small and rare: they must not be left out because the budget is used.
+  const names = [...groups.keys()]
+    .sort()
+    .sort((a, b) => Number(b.startsWith("error")) - Number(a.startsWith("error")));
   const chosen = new Set<Candidate>();
   let bytes = 0;
   for (let turn = 0; turn < each; turn++) {
-    for (const name of [...groups.keys()].sort()) {
+    for (const name of names) {
       const isSmall = ({ bytes }: Candidate) => turn === 0 || bytes <= MORE_ROW_BYTES_MAX;
       const group = groups.get(name)!.filter(isSmall);
       if (group.length === 0) continue;
@@ -103,9 +110,14 @@ const CALLS = new Set([
 ]);
 
 /** For people who try Sluice out: the plain endpoints, and no headers whose values were blotted out. */
-function isForBundle({ row }: Candidate): boolean {
+function isForBundle({ row, bytes }: Candidate): boolean {
   const isBlotted = Object.values(row.response_headers).some((value) => /-XXX$|REDACTED/.test(value));
-  return CALLS.has(row.api) && /^(openai|anthropic)$/.test(row.provider) && !isBlotted;
+  return (
+    bytes <= BUNDLED_ROW_BYTES_MAX &&
+    CALLS.has(row.api) &&
+    /^(openai|anthropic)$/.test(row.provider) &&
+    !isBlotted
+  );
 }
 
 function save(file: URL, chosen: readonly Candidate[]): void {
@@ -140,7 +152,10 @@ ${table.join("\n")}
 
 const rows = readRows("exchanges.jsonl");
 const compatible = readRows("exchanges_compat.jsonl");
-const fixtures = choose([...rows, ...compatible], FIXTURES_BYTES_MAX, 4);
+const fixtures = [
+  ...choose(rows, FIXTURES_BYTES_MAX - COMPATIBLE_BYTES_MAX, 4),
+  ...choose(compatible, COMPATIBLE_BYTES_MAX, 1),
+];
 const bundled = choose(rows.filter(isForBundle), BUNDLED_BYTES_MAX, 4);
 save(FIXTURES, fixtures);
 save(BUNDLED, bundled);

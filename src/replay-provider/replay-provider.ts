@@ -1,16 +1,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type Clock, systemClock } from "../ports/clock.ts";
+import type { Answer } from "./answer.ts";
 import { answerControl } from "./control.ts";
 import { aborted, deliver, wait } from "./deliver.ts";
 import { type EnforcedLimit, EnforcedLimits } from "./enforced-limits.ts";
-import { Provider } from "./provider.ts";
+import { type Decision, Provider } from "./provider.ts";
 import { errorAnswer } from "./provider-errors.ts";
 import { readBody } from "./read-body.ts";
 import type { Recording } from "./recording.ts";
 import { RecordingIndex } from "./recording-index.ts";
 import { type LoggedRequest, type ReplayStats, RequestLog } from "./request-log.ts";
 import { SwitchBoard, type Switches, switchesOfHeaders } from "./switches.ts";
-import { wireFormatOf } from "./wire-format.ts";
+import { type WireFormat, wireFormatOf } from "./wire-format.ts";
 
 export interface ReplayProviderOptions {
   /** Default 127.0.0.1. There is no protection: whoever reaches the port can do everything. */
@@ -104,6 +105,15 @@ interface Edge {
   readonly closing: AbortSignal;
 }
 
+/** One request on its way through `answerCall`. */
+interface Call {
+  readonly response: ServerResponse;
+  readonly logged: LoggedRequest;
+  readonly format: WireFormat;
+  /** Aborted when the client has gone or the provider closes. */
+  readonly signal: AbortSignal;
+}
+
 async function answerCall(request: IncomingMessage, response: ServerResponse, edge: Edge): Promise<void> {
   const { log, provider } = edge;
   const read = await readBody(request);
@@ -112,18 +122,15 @@ async function answerCall(request: IncomingMessage, response: ServerResponse, ed
   response.once("close", () => gone.abort());
   edge.closing.addEventListener("abort", () => gone.abort(), { signal: gone.signal });
   const format = wireFormatOf(logged.url, request.headers);
-  let switches: Switches;
-  try {
-    switches = { ...edge.switches.current, ...switchesOfHeaders(request.headers) };
-  } catch (error) {
-    const message = error instanceof Error ? error.message : undefined;
-    return await send(errorAnswer(format, 400, message === undefined ? {} : { message }), {}, "rejected");
-  }
+  const call: Call = { response, logged, format, signal: gone.signal };
+  const reject = (answer: Answer) => send(call, { outcome: { kind: "rejected" }, answer }, {}, log);
+  const switches = effectiveSwitches(request, edge.switches);
+  if (switches instanceof Error) return await reject(errorAnswer(format, 400, { message: switches.message }));
   if (await misbehaved(response, switches, gone.signal)) {
     log.decided(logged, { kind: "injected" });
     return log.ended(logged, gone.signal.aborted ? "closed" : "cut");
   }
-  if (read.isTooLarge) return await send(errorAnswer(format, 413), {}, "rejected");
+  if (read.isTooLarge) return await reject(errorAnswer(format, 413));
   const decision = provider.decide({
     method: logged.method,
     path: logged.url,
@@ -133,28 +140,32 @@ async function answerCall(request: IncomingMessage, response: ServerResponse, ed
     switches,
     takeFailNext: () => edge.switches.takeFailNext(),
   });
-  const { answer, outcome } = decision;
-  const isAnswered = outcome.kind === "recorded" || outcome.kind === "synthesised";
-  return await send(answer, isAnswered ? switches : { latencyMs: switches.latencyMs }, outcome);
+  const { kind } = decision.outcome;
+  // Chunks and cuts are for answers; errors come whole.
+  const applied =
+    kind === "recorded" || kind === "synthesised" ? switches : { latencyMs: switches.latencyMs };
+  await send(call, decision, applied, log);
+}
 
-  async function send(
-    answer: ReturnType<Provider["decide"]>["answer"],
-    applied: Switches,
-    outcome: ReturnType<Provider["decide"]>["outcome"] | "rejected",
-  ): Promise<void> {
-    log.decided(logged, outcome === "rejected" ? { kind: "rejected" } : outcome, answer.usage);
-    logged.status = answer.status;
-    if (applied.latencyMs !== undefined) await wait(applied.latencyMs, gone.signal);
-    const end = gone.signal.aborted
-      ? "closed"
-      : await deliver(response, answer, {
-          format,
-          switches: applied,
-          signal: gone.signal,
-          progress: logged.sent,
-        });
-    log.ended(logged, end);
+function effectiveSwitches(request: IncomingMessage, board: SwitchBoard): Switches | Error {
+  try {
+    return { ...board.current, ...switchesOfHeaders(request.headers) };
+  } catch (error) {
+    return error instanceof Error ? error : new Error("not understood");
   }
+}
+
+async function send(call: Call, decision: Decision, switches: Switches, log: RequestLog): Promise<void> {
+  const { response, logged, format, signal } = call;
+  const { outcome, answer } = decision;
+  log.decided(logged, outcome, answer.usage);
+  logged.status = answer.status;
+  if (switches.latencyMs !== undefined) await wait(switches.latencyMs, signal);
+  const isGone = signal.aborted;
+  const end = isGone
+    ? "closed"
+    : await deliver(response, answer, { format, switches, signal, progress: logged.sent });
+  log.ended(logged, end);
 }
 
 /** Does what a switch says instead of an answer; returns whether one did. */
