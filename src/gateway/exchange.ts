@@ -17,6 +17,7 @@ export interface ExchangeOptions {
   readonly headers: RawHeaders;
   readonly requestId: string;
   readonly onDisconnect: "abort" | "drain";
+  readonly disconnectDrainMsMax: number;
   readonly telemetry: Telemetry;
   /** Called once when nothing more will happen: both sides are done and the call is settled. */
   readonly onDone: () => void;
@@ -44,6 +45,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #state: "waiting" | "relaying" | "done" = "waiting";
   #sent = false;
   #readerGone = false;
+  #drainTimer: NodeJS.Timeout | undefined;
 
   constructor(response: ServerResponse, options: ExchangeOptions) {
     this.#response = response;
@@ -138,14 +140,21 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#readerGone = true;
     if (this.#options.onDisconnect === "drain") {
       this.#controller?.resume();
+      this.#drainTimer = setTimeout(() => this.#giveUp(), this.#options.disconnectDrainMsMax).unref();
       return;
     }
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
+    if (this.#state === "done") return;
     this.#done(() => this.#settle(true));
     this.#controller?.abort(CLIENT_GONE);
   }
 
   #done(settle: () => Promise<void>): void {
     this.#state = "done";
+    clearTimeout(this.#drainTimer);
     const { onDone, telemetry } = this.#options;
     settle()
       .catch((error: unknown) =>

@@ -2,12 +2,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Transform } from "node:stream";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Admission, Engine } from "../engine/engine.ts";
-import type { HttpAnswer, ParsedCall, RawHeaders } from "../ports/provider-format.ts";
+import type { ParsedCall, RawHeaders } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { Exchange } from "./exchange.ts";
 import type { GatewaySettings, ProviderRoute } from "./gateway-settings.ts";
 import { rateLimitHeaders, upstreamHeaders } from "./headers.ts";
 import { identify } from "./identify.ts";
+import { sendAnswer } from "./own-answer.ts";
 import { assertAnnouncedLength, readBody } from "./request-body.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -146,6 +147,7 @@ function relay(
       headers,
       requestId,
       onDisconnect: settings.onDisconnect,
+      disconnectDrainMsMax: settings.bounds.disconnectDrainMsMax,
       telemetry,
       onDone: () => {
         exchanges.delete(exchange);
@@ -161,7 +163,7 @@ function relay(
         method: (request.method ?? "GET") as "GET",
         headers: upstreamHeaders(
           request.rawHeaders,
-          provider.format.authHeader(provider.account.key),
+          provider.account.key === undefined ? [] : provider.format.authHeader(provider.account.key),
           settings.identification.identityHeaders,
           call === undefined,
         ),
@@ -182,14 +184,4 @@ function answerFailure(
   const headers = ["x-sluice-request-id", requestId];
   if (!request.complete) headers.push("connection", "close");
   sendAnswer(response, answer, headers);
-}
-
-function sendAnswer(response: ServerResponse, answer: HttpAnswer, headers: RawHeaders): void {
-  response.writeHead(answer.status, [
-    ...answer.headers,
-    ...headers,
-    "content-length",
-    String(answer.body.length),
-  ]);
-  response.end(answer.body);
 }

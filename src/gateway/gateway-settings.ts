@@ -10,7 +10,8 @@ export interface ProviderRoute {
   readonly origin: string;
   /** What stands before the client's path, without a slash at its end; usually empty. */
   readonly basePath: string;
-  readonly account: { readonly name: string; readonly key: string };
+  /** Its key is absent where the provider wants none. */
+  readonly account: { readonly name: string; readonly key: string | undefined };
 }
 
 /** Everything about one connection or call that has a limit (X3). */
@@ -27,6 +28,8 @@ export interface GatewayBounds {
   readonly answerTimeoutMs: number;
   /** Between two chunks of the provider's answer. */
   readonly idleTimeoutMs: number;
+  /** With `onDisconnect: "drain"`, how long an answer is read on for without a reader. */
+  readonly disconnectDrainMsMax: number;
   /** For calls in flight after SIGTERM (X6). */
   readonly drainTimeoutMs: number;
 }

@@ -11,7 +11,7 @@ import { forwardCall } from "./forward-call.ts";
 import type { GatewaySettings } from "./gateway-settings.ts";
 import { identify } from "./identify.ts";
 import { limitsAnswer } from "./limits-answer.ts";
-import { ownAnswer, ownFailure } from "./own-answer.ts";
+import { ownAnswer, ownFailure, sendAnswer } from "./own-answer.ts";
 import { type Route, routeOf } from "./route.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -145,7 +145,7 @@ export class Gateway {
           error: error instanceof Error ? error.stack : String(error),
         });
         if (response.headersSent) response.destroy();
-        else send(response, ownFailure(500, "internal_error", "an unexpected error", requestId));
+        else sendAnswer(response, ownFailure(500, "internal_error", "an unexpected error", requestId));
       })
       .finally(done);
   }
@@ -157,7 +157,7 @@ export class Gateway {
     requestId: string,
   ): Promise<void> {
     request.resume();
-    send(response, await this.#ownAnswer(route, request, requestId));
+    sendAnswer(response, await this.#ownAnswer(route, request, requestId));
   }
 
   async #ownAnswer(
@@ -176,11 +176,7 @@ export class Gateway {
           ? ownAnswer(503, { status: "draining" }, requestId)
           : ownAnswer(200, { status: "ready" }, requestId);
       case "metrics":
-        return {
-          status: 200,
-          headers: ["content-type", this.#metrics.contentType],
-          body: Buffer.from(await this.#metrics.render()),
-        };
+        return this.#metricsAnswer();
       case "limits":
         return this.#limits(request, requestId);
       case "not_found":
@@ -191,6 +187,15 @@ export class Gateway {
           requestId,
         );
     }
+  }
+
+  async #metricsAnswer(): Promise<HttpAnswer> {
+    const body = Buffer.from(await this.#metrics.render());
+    return {
+      status: 200,
+      headers: ["content-type", this.#metrics.contentType, "content-length", String(body.length)],
+      body,
+    };
   }
 
   async #limits(request: IncomingMessage, requestId: string): Promise<HttpAnswer> {
@@ -209,9 +214,4 @@ export class Gateway {
       return ownFailure(status, error.code, error.message, requestId);
     }
   }
-}
-
-function send(response: ServerResponse, answer: HttpAnswer): void {
-  response.writeHead(answer.status, [...answer.headers, "content-length", String(answer.body.length)]);
-  response.end(answer.body);
 }

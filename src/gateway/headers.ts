@@ -49,15 +49,16 @@ function connectionOptions(raw: readonly string[]): ReadonlySet<string> | undefi
 
 /**
  * The headers for the provider: the client's, less what is not for it, with the account's key.
- * `identityHeaders` are the trusted ones (X2). `keepEncoding`: the answer is passed through unread, so the client may have it compressed.
+ * `authorization` is empty where the
+ * provider wants none; `identityHeaders` are the trusted ones (X2). `keepEncoding`: the answer is passed through unread, so the client may have it compressed.
  */
 export function upstreamHeaders(
   raw: readonly string[],
-  authorization: readonly [string, string],
+  authorization: readonly string[],
   identityHeaders: ReadonlySet<string>,
   keepEncoding: boolean,
 ): RawHeaders {
-  const headers: RawHeaders = [authorization[0], authorization[1]];
+  const headers: RawHeaders = [...authorization];
   const options = connectionOptions(raw);
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i].toLowerCase();

@@ -14,15 +14,14 @@ export const FAILURE_STATUS: Readonly<Record<OperationalErrorCode, number>> = {
 /** Refusals that no second try changes. */
 const TERMINAL: ReadonlySet<RefusalCode> = new Set(["budget_exceeded", "request_too_large_for_limit"]);
 
-/** What the client is told of a failure. Of those that are not its own fault it gets a fixed text: addresses and reasons are for the log. */
+/** What the client is told of a failure. What is wrong with the store or the configuration is for the log. */
 export function failureMessage(error: OperationalError): string {
   switch (error.code) {
     case "store_unavailable":
       return "The rate limits cannot be checked at the moment. Please try again.";
-    case "provider_unavailable":
-      return "The provider cannot be reached at the moment. Please try again.";
     case "invalid_configuration":
       return "The gateway is not configured for this call.";
+    case "provider_unavailable":
     case "invalid_key":
     case "invalid_request":
     case "body_too_large":

@@ -1,0 +1,144 @@
+import type { Secret } from "./config/secret.ts";
+import type { ProviderSettings, Settings } from "./config/settings.ts";
+import { CompiledPolicy } from "./core/policy/compiled-policy.ts";
+import { Engine } from "./engine/engine.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import type { GatewaySettings, ProviderRoute } from "./gateway/gateway-settings.ts";
+import { systemClock } from "./ports/clock.ts";
+import type { LimitStore } from "./ports/limit-store.ts";
+import type { ProviderFormat } from "./ports/provider-format.ts";
+import type { Telemetry } from "./ports/telemetry.ts";
+import { anthropicFormat } from "./providers/anthropic/format.ts";
+import { openaiFormat } from "./providers/openai/format.ts";
+import { MemoryLimitStore } from "./stores/memory/memory-limit-store.ts";
+import type { PrometheusTelemetry } from "./telemetry/prometheus-telemetry.ts";
+
+const FORMATS: Readonly<Record<ProviderSettings["format"], ProviderFormat>> = {
+  openai: openaiFormat,
+  anthropic: anthropicFormat,
+};
+
+/** What has no place in the file because nobody needs to change it. */
+const FIXED_BOUNDS = {
+  /** The largest file that OpenAI takes. */
+  uploadBytesMax: 512 * 1_048_576,
+  /** A key, a trace and a few dozen headers fit many times over. */
+  headerBytesMax: 32 * 1_024,
+  /** About 50 kB each at the most while they are idle. */
+  connectionsMax: 20_000,
+  /** For the head and a body of the largest size over a slow line. */
+  requestTimeoutMs: 60_000,
+  connectTimeoutMs: 5_000,
+} as const;
+
+export interface RunningGateway {
+  readonly url: string;
+  readonly telemetry: PrometheusTelemetry;
+  /** From now on these apply; addresses and the store stay until the next start. */
+  useSettings(settings: Settings): void;
+  /** Drains, settles, and gives everything back (X6). */
+  close(): Promise<void>;
+}
+
+async function openStore(settings: Settings, telemetry: Telemetry): Promise<LimitStore> {
+  const { store } = settings;
+  switch (store.kind) {
+    case "memory":
+      return new MemoryLimitStore();
+    // Loaded where they are used: a start with another store need not wait for them.
+    case "embedded": {
+      const { EmbeddedLimitStore } = await import("./stores/embedded/embedded-limit-store.ts");
+      return new EmbeddedLimitStore({ directory: store.directory, durability: store.durability, telemetry });
+    }
+    case "redis": {
+      const { openRedisLimitStore } = await import("./stores/redis/open-redis-limit-store.ts");
+      return openRedisLimitStore({ url: store.url.reveal(), telemetry });
+    }
+    case "redis_cluster": {
+      const { openRedisLimitStore } = await import("./stores/redis/open-redis-limit-store.ts");
+      return openRedisLimitStore({ url: clusterUrl(store), telemetry });
+    }
+  }
+}
+
+function clusterUrl(store: Extract<Settings["store"], { kind: "redis_cluster" }>): string {
+  const nodes = store.nodes.map(({ host, port }) => `${host}:${port}`).join(",");
+  const password = store.password === undefined ? "" : `:${encodeURIComponent(store.password.reveal())}`;
+  const login = store.username === undefined && password === "" ? "" : `${store.username ?? ""}${password}@`;
+  return `redis-cluster://${login}${nodes}`;
+}
+
+function providerRoute({ name, format, baseUrl, accounts }: ProviderSettings): ProviderRoute {
+  const url = new URL(baseUrl);
+  const [account] = accounts;
+  const key: Secret | undefined = account.key;
+  return {
+    name,
+    format: FORMATS[format],
+    origin: url.origin,
+    basePath: url.pathname.replace(/\/$/, ""),
+    account: { name: account.name, key: key?.reveal() },
+  };
+}
+
+function gatewaySettings(settings: Settings): GatewaySettings {
+  const { identity, bounds } = settings;
+  const trusted = identity.trustedHeaders;
+  const names = trusted === undefined ? [] : [trusted.user, trusted.plan, trusted.team, trusted.feature];
+  return {
+    policy: new CompiledPolicy(settings.policy),
+    providers: new Map([...settings.providers].map(([name, provider]) => [name, providerRoute(provider)])),
+    identification: {
+      callersByKeyHash: identity.keys,
+      trustedHeaders: trusted,
+      identityHeaders: new Set(names.filter((name) => name !== undefined)),
+      defaultPlan: identity.defaultPlan,
+      plans: new Set(settings.policy.plans.keys()),
+      anonymousPlan: identity.anonymousPlan,
+    },
+    onDisconnect: settings.onDisconnect,
+    bounds: {
+      ...FIXED_BOUNDS,
+      bodyBytesMax: bounds.bodyBytesMax,
+      answerTimeoutMs: bounds.providerTimeoutMs,
+      idleTimeoutMs: bounds.providerTimeoutMs,
+      disconnectDrainMsMax: bounds.disconnectDrainMsMax,
+      drainTimeoutMs: bounds.shutdownTimeoutMs,
+    },
+  };
+}
+
+/**
+ * Starts a gateway: the only place that picks implementations. Rejects with an `OperationalError` where the embedded store cannot be opened, and
+ * with the system's error where the port cannot be had; Redis being away is no reason not to start.
+ */
+export async function startGateway(
+  settings: Settings,
+  telemetry: PrometheusTelemetry,
+): Promise<RunningGateway> {
+  const store = await openStore(settings, telemetry);
+  const fallback = new MemoryLimitStore();
+  const compiled = gatewaySettings(settings);
+  const engine = new Engine({ store, fallback, policy: compiled.policy, telemetry, clock: systemClock });
+  await engine.start();
+  const gateway = new Gateway({ settings: compiled, engine, telemetry, metrics: telemetry });
+  const close = async () => {
+    await gateway.close();
+    await engine.stop();
+    await store.close();
+    await fallback.close();
+  };
+  try {
+    const { host, port } = await gateway.listen(settings.listen.host, settings.listen.port);
+    const shown = host.includes(":") ? `[${host}]` : host;
+    return {
+      url: `http://${shown}:${port}`,
+      telemetry,
+      useSettings: (next) => gateway.useSettings(gatewaySettings(next)),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

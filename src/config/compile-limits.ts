@@ -1,0 +1,91 @@
+import type { LimitRule, Plan, Scope, StoreFailurePolicy, Window } from "../core/policy/policy.ts";
+import { parseDuration } from "./duration.ts";
+import type { FileShape, LimitShape } from "./file-schema.ts";
+import { type LimitPlace, limitName, scopesOf } from "./limit-checks.ts";
+
+/** Nano-USD in a dollar. */
+const NANO = 1_000_000_000;
+/** Long enough for the next sub-window of a one-minute limit to open, short enough for a person at the other end. */
+const MAX_WAIT_MS_DEFAULT = 20_000;
+const EVEN_WEIGHTS = { input: 1, cachedInput: 1, output: 1 };
+
+/** Milliseconds of a duration that the schema has let through. */
+export function durationMs(text: string): number {
+  const parsed = parseDuration(text);
+  if (parsed === undefined)
+    throw new Error("assertion failed: durations are checked before they are compiled");
+  return parsed;
+}
+
+function windowOf(limit: LimitShape): Window {
+  if (limit.meter === "concurrency" || limit.per === undefined) return { kind: "open" };
+  if (limit.per === "day" || limit.per === "week" || limit.per === "month") {
+    return { kind: "calendar", unit: limit.per, timezone: limit.timezone ?? "UTC" };
+  }
+  const windowMs = durationMs(limit.per);
+  if (limit.algorithm !== "token_bucket") return { kind: "rolling", windowMs };
+  return { kind: "token_bucket", windowMs, burst: limit.burst ?? amountOf(limit, limit.limit) };
+}
+
+const amountOf = (limit: LimitShape, amount: number) =>
+  limit.meter === "cost" ? Math.round(amount * NANO) : amount;
+
+/** Money is closed by default, rates are local: an outage of the store must not cost a fortune, nor stop everybody. */
+const storeFailureDefault = (limit: LimitShape): StoreFailurePolicy =>
+  limit.meter === "cost" ? "closed" : "local";
+
+function ruleOf(limit: LimitShape, place: LimitPlace): LimitRule {
+  const match = Object.entries(limit.match).filter(([, glob]) => glob !== undefined);
+  return {
+    name: limitName(limit, place),
+    meter: limit.meter,
+    limit: amountOf(limit, limit.limit),
+    window: windowOf(limit),
+    scope: scopesOf(limit, place) as readonly Scope[],
+    match: Object.fromEntries(match),
+    mode: limit.mode,
+    reserve: limit.reserve ?? "expected",
+    onStoreFailure: limit.on_store_failure ?? storeFailureDefault(limit),
+    weights:
+      limit.weights === undefined
+        ? EVEN_WEIGHTS
+        : {
+            input: limit.weights.input,
+            cachedInput: limit.weights.cached_input,
+            output: limit.weights.output,
+          },
+  };
+}
+
+export const rulesOf = (limits: readonly LimitShape[], place: LimitPlace): readonly LimitRule[] =>
+  limits.map((limit) => ruleOf(limit, place));
+
+type PlanShape = NonNullable<FileShape["plans"]>[string];
+
+/** The plan of configurations that name none: no limits, but calls are counted and passed on. */
+const DEFAULT_PLAN: Plan = {
+  name: "default",
+  priority: "normal",
+  weight: 1,
+  limits: [],
+  whenLimited: "wait",
+  maxWaitMs: MAX_WAIT_MS_DEFAULT,
+};
+
+function planOf(name: string, plan: PlanShape): Plan {
+  const maxWaitMs = plan.max_wait === undefined ? MAX_WAIT_MS_DEFAULT : durationMs(plan.max_wait);
+  return {
+    name,
+    priority: plan.priority,
+    weight: plan.weight,
+    limits: rulesOf(plan.limits, "plan"),
+    whenLimited: plan.when_limited,
+    maxWaitMs: plan.when_limited === "reject" ? 0 : maxWaitMs,
+  };
+}
+
+export function plansOf(file: FileShape): ReadonlyMap<string, Plan> {
+  const entries = Object.entries(file.plans ?? {});
+  if (entries.length === 0) return new Map([[DEFAULT_PLAN.name, DEFAULT_PLAN]]);
+  return new Map(entries.map(([name, plan]) => [name, planOf(name, plan)]));
+}

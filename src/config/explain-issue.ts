@@ -1,0 +1,66 @@
+import { z } from "zod";
+import { closestName } from "./closest-name.ts";
+import { fileSchema } from "./file-schema.ts";
+import type { Finding } from "./finding.ts";
+import type { KeyPath } from "./problem.ts";
+
+type Issue = z.core.$ZodIssue;
+type JsonSchema = z.core.JSONSchema.BaseSchema;
+
+let jsonSchema: JsonSchema | undefined;
+
+/** The JSON Schema of the file as it is written; made once, when somebody asks. */
+export function fileJsonSchema(): JsonSchema {
+  jsonSchema ??= z.toJSONSchema(fileSchema, { io: "input" });
+  return jsonSchema;
+}
+
+/** The keys that a mapping at the path may have; empty where they are names of the user's choice. */
+function keysAt(path: KeyPath): readonly string[] {
+  let at: JsonSchema | undefined = fileJsonSchema();
+  for (const part of path) {
+    if (at === undefined) return [];
+    const next: unknown =
+      typeof part === "number" ? at.items : (at.properties?.[part] ?? at.additionalProperties);
+    at = typeof next === "object" && next !== null ? (next as JsonSchema) : undefined;
+  }
+  return Object.keys(at?.properties ?? {});
+}
+
+const quoted = (text: string) => JSON.stringify(text);
+
+function unknownKey(path: KeyPath, key: string): Finding {
+  const allowed = keysAt(path);
+  const meant = closestName(key, allowed);
+  const hint = meant === undefined ? ";" : `; did you mean ${quoted(meant)}?`;
+  return {
+    path: [...path, key],
+    atKey: true,
+    message: `unknown key ${quoted(key)}${hint} allowed: ${allowed.join(", ")}`,
+  };
+}
+
+/** What a mismatch of types wanted, where the schema says nothing better. */
+const WANTED: Readonly<Record<string, string>> = {
+  object: "a mapping (key: value)",
+  record: "a mapping (name: value)",
+  array: "a list",
+  string: "a text",
+  number: "a number",
+};
+
+const isOwnText = (message: string) => !message.startsWith("Invalid ");
+
+/** An issue of the schema in the words of the file: what is allowed there. A strict mapping gives one finding for each unknown key. */
+export function explainIssue(issue: Issue, isPresent: (path: KeyPath) => boolean): readonly Finding[] {
+  const path = issue.path as KeyPath;
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(path, key));
+  const allowed =
+    isOwnText(issue.message) || issue.code !== "invalid_type"
+      ? issue.message
+      : (WANTED[issue.expected] ?? issue.expected);
+  if (issue.code === "invalid_type" && !isPresent(path)) {
+    return [{ path, message: `${quoted(String(path.at(-1)))} is missing; it is ${allowed}` }];
+  }
+  return [{ path, showsValue: true, message: `allowed: ${allowed}` }];
+}

@@ -1,0 +1,298 @@
+import { z } from "zod";
+import { isTimezone } from "../core/policy/calendar-boundaries.ts";
+import { CIDR_ALLOWED, parseCidr } from "./address-matcher.ts";
+import {
+  JOBS_ALLOWED,
+  LISTEN_ALLOWED,
+  parseBaseUrl,
+  parseJobs,
+  parseListen,
+  parseStore,
+  STORE_ALLOWED,
+  URL_ALLOWED,
+} from "./connections.ts";
+import { DURATION_ALLOWED, DURATION_PATTERN } from "./duration.ts";
+
+/*
+ * The shape of the file: keys, types, defaults. No transformations, so that the JSON Schema and `SluiceOptions` describe the same thing. What needs
+ * more than one value to judge is in `limit-checks.ts` and `cross-checks.ts`. Error texts say what is allowed; `explain-issue.ts` adds what was found.
+ */
+
+/** Of plans, keys, accounts and limits: fit for headers, paths and labels of metrics. */
+export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+export const NAME_ALLOWED = "a name of up to 64 letters, digits, dots, dashes and underscores";
+/** Part of a path (`/PROVIDER/…`) and of metrics' labels. */
+export const PROVIDER_NAME_PATTERN = /^[a-z0-9][a-z0-9_-]{0,31}$/;
+/** An HTTP token (RFC 9110). */
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
+/** Users, teams and features are the operator's own names: anything, within reason. */
+const IDENTIFIER_LENGTH_MAX = 256;
+
+const MIB = 1_048_576;
+
+const name = () => z.string({ error: NAME_ALLOWED }).regex(NAME_PATTERN, { error: NAME_ALLOWED });
+const identifier = () =>
+  z
+    .string({ error: "a text of 1 to 256 characters" })
+    .min(1, { error: "a text of 1 to 256 characters" })
+    .max(IDENTIFIER_LENGTH_MAX, { error: "a text of 1 to 256 characters" });
+const duration = () =>
+  z.string({ error: DURATION_ALLOWED }).regex(DURATION_PATTERN, { error: DURATION_ALLOWED });
+const count = (allowed: string) => z.int({ error: allowed }).min(1, { error: allowed });
+const oneOf = <const T extends readonly string[]>(...values: T) =>
+  z.enum(values, { error: `one of ${values.join(", ")}` });
+
+const SCOPES = ["user", "key", "team", "feature", "model", "global", "account"] as const;
+const METERS = ["requests", "input_tokens", "output_tokens", "tokens", "cost", "concurrency"] as const;
+const SCOPE_ALLOWED = `one of ${SCOPES.join(", ")}, or a list of them`;
+const PER_ALLOWED = `${DURATION_ALLOWED}, or day, week, month`;
+const WEIGHT_ALLOWED = "a number from 0 to 1000 with three decimals at most";
+/** The most that thousandths of weights times tokens keep exact. */
+const WEIGHT_MAX = 1_000;
+
+const weight = () =>
+  z
+    .number({ error: WEIGHT_ALLOWED })
+    .min(0, { error: WEIGHT_ALLOWED })
+    .max(WEIGHT_MAX, { error: WEIGHT_ALLOWED })
+    .multipleOf(0.001, { error: WEIGHT_ALLOWED })
+    .default(1);
+
+const LIMIT_ALLOWED = "a number above 0 (leave the limit out where there is none)";
+
+export const limitSchema = z
+  .strictObject({
+    name: name()
+      .optional()
+      .describe("How answers and metrics call it; made of scope, meter and window by default."),
+    scope: z
+      .union([z.enum(SCOPES), z.array(z.enum(SCOPES)).min(1)], { error: SCOPE_ALLOWED })
+      .optional()
+      .describe("What is counted separately: per user by default (per account in an account's limits)."),
+    match: z
+      .strictObject({
+        user: identifier().optional(),
+        key: identifier().optional(),
+        team: identifier().optional(),
+        feature: identifier().optional(),
+        model: identifier().optional(),
+        account: identifier().optional(),
+      })
+      .default({})
+      .describe(
+        "Only for calls with these attributes; `*` stands for anything. Accounts are written PROVIDER/ACCOUNT.",
+      ),
+    meter: oneOf(...METERS).describe("What is counted. `cost` is in USD; not enforced in this version."),
+    limit: z
+      .number({ error: LIMIT_ALLOWED })
+      .positive({ error: LIMIT_ALLOWED })
+      .describe("How much at most."),
+    per: z
+      .string({ error: PER_ALLOWED })
+      .regex(/^((0|[1-9]\d{0,11})(ms|s|m|h|d)|day|week|month)$/, { error: PER_ALLOWED })
+      .optional()
+      .describe("A rolling window (1m, 1h, 7d) or a calendar one (day, week, month)."),
+    algorithm: oneOf("sliding_window", "token_bucket").optional().describe("For rolling windows."),
+    burst: count("a whole number of 1 or more")
+      .optional()
+      .describe("Of a token bucket: how much at once; the limit by default."),
+    timezone: z
+      .string({ error: "an IANA time zone such as Europe/Vienna" })
+      .refine(isTimezone, { error: "an IANA time zone such as Europe/Vienna" })
+      .optional()
+      .describe("Whose midnight starts a day, week or month; UTC by default."),
+    mode: oneOf("enforce", "shadow")
+      .default("enforce")
+      .describe("shadow: counted and reported, never refused by."),
+    reserve: oneOf("expected", "worst_case", "none")
+      .optional()
+      .describe("What is held before the call; expected by default."),
+    on_store_failure: oneOf("open", "closed", "local")
+      .optional()
+      .describe(
+        "While the store is away: admit, refuse, or count in this process; closed for cost, local otherwise.",
+      ),
+    weights: z
+      .strictObject({ input: weight(), cached_input: weight(), output: weight() })
+      .optional()
+      .describe("How much a model token of each kind counts on the meter tokens."),
+  })
+  .meta({ title: "Limit" });
+
+const planSchema = z
+  .strictObject({
+    priority: oneOf("low", "normal", "high", "critical").default("normal"),
+    weight: z
+      .number({ error: "a number above 0, up to 1000" })
+      .positive({ error: "a number above 0, up to 1000" })
+      .max(1_000, { error: "a number above 0, up to 1000" })
+      .default(1)
+      .describe("Share inside a priority."),
+    limits: z
+      .array(limitSchema, { error: "a list of limits" })
+      .default([])
+      .describe("Per user unless `scope` says otherwise."),
+    when_limited: oneOf("reject", "wait", "defer")
+      .default("wait")
+      .describe("defer: wait, then become a job."),
+    max_wait: duration().optional().describe("How long a call waits at most; 20s by default."),
+  })
+  .meta({ title: "Plan" });
+
+const KEY_ALLOWED = "the provider's key, best as $" + "{NAME} from the environment";
+
+const accountSchema = z.strictObject({
+  name: name(),
+  key: z
+    .string({ error: KEY_ALLOWED })
+    .min(1, { error: KEY_ALLOWED })
+    .optional()
+    .describe("Left out for a server that wants none."),
+  limits: z
+    .array(limitSchema, { error: "a list of limits" })
+    .default([])
+    .describe("What the provider grants this account."),
+});
+
+const providerSchema = z.strictObject({
+  format: oneOf("openai", "anthropic")
+    .optional()
+    .describe("The wire format; openai unless the provider is called anthropic."),
+  base_url: z
+    .string({ error: URL_ALLOWED })
+    .refine((text) => parseBaseUrl(text) !== undefined, { error: URL_ALLOWED })
+    .optional()
+    .describe("Needed for every provider not called openai or anthropic."),
+  accounts: z
+    .array(accountSchema, { error: "a list of accounts" })
+    .min(1, { error: "a list of one account or more" })
+    .optional(),
+});
+
+const keySchema = z.strictObject({
+  key: z
+    .string({ error: "a text of 8 characters or more" })
+    .min(8, { error: "a text of 8 characters or more" })
+    .optional()
+    .describe("The key that the client sends."),
+  key_sha256: z
+    .string({ error: "64 hexadecimal digits" })
+    .regex(/^[0-9a-f]{64}$/, { error: "64 hexadecimal digits in lower case" })
+    .optional()
+    .describe("Its SHA-256 instead, so that the file holds no key."),
+  name: name().optional().describe("What metrics and limits call the key; the user's name by default."),
+  user: identifier(),
+  team: identifier().optional(),
+  feature: identifier().optional(),
+  plan: identifier().optional(),
+});
+
+const header = () =>
+  z.string({ error: "the name of a header" }).regex(HEADER_NAME, { error: "the name of a header" });
+
+const trustedHeadersSchema = z
+  .strictObject({
+    from: z
+      .array(
+        z
+          .string({ error: CIDR_ALLOWED })
+          .refine((text) => parseCidr(text) !== undefined, { error: CIDR_ALLOWED }),
+        { error: "a list of addresses or CIDR ranges" },
+      )
+      .min(1, { error: "a list of one address or range or more" }),
+    user: header(),
+    plan: header().optional(),
+    team: header().optional(),
+    feature: header().optional(),
+  })
+  .describe("Headers that are believed when they come from these addresses, and dropped otherwise.");
+
+const identitySchema = z.strictObject({
+  keys: z.array(keySchema, { error: "a list of keys" }).default([]),
+  trusted_headers: trustedHeadersSchema.optional(),
+  default_plan: identifier()
+    .optional()
+    .describe("For callers of whom no plan is known; the only plan where there is one."),
+  anonymous: z
+    .string({ error: "reject, or the name of a plan" })
+    .default("reject")
+    .describe("reject, or the plan of callers without a key, counted per address."),
+});
+
+const boundsSchema = z.strictObject({
+  body_bytes_max: count("a number of bytes")
+    .default(32 * MIB)
+    .describe("Longest request body: what Anthropic takes."),
+  provider_timeout: duration().default("10m").describe("Longest silence of a provider."),
+  shutdown_timeout: duration().default("30s").describe("How long calls in flight may finish on SIGTERM."),
+  disconnect_drain_max: duration()
+    .default("60s")
+    .describe("With on_disconnect: drain, how long to go on reading."),
+  waiting_max: count("a whole number of 1 or more").default(10_000).describe("Calls waiting, in total."),
+  waiting_per_user_max: count("a whole number of 1 or more")
+    .default(100)
+    .describe("Calls waiting, of one user."),
+  waiting_bytes_max: count("a number of bytes")
+    .default(256 * MIB)
+    .describe("Bodies of waiting calls, in total."),
+});
+
+const text = (allowed: string, parse: (value: string) => unknown) =>
+  z.string({ error: allowed }).refine((value) => parse(value) !== undefined, { error: allowed });
+
+export const fileSchema = z
+  .strictObject({
+    listen: z
+      .union([z.string(), z.number()], { error: LISTEN_ALLOWED })
+      .refine((value) => parseListen(value) !== undefined, { error: LISTEN_ALLOWED })
+      .default("127.0.0.1:8080")
+      .describe("The data port."),
+    admin: z
+      .union([z.string(), z.number()], { error: `${LISTEN_ALLOWED}, or off` })
+      .refine((value) => value === "off" || parseListen(value) !== undefined, {
+        error: `${LISTEN_ALLOWED}, or off`,
+      })
+      .default("127.0.0.1:8081")
+      .describe("Dashboard and admin API, or off."),
+    store: text(STORE_ALLOWED, (value) => parseStore(value, "."))
+      .optional()
+      .describe("Where counters live; embedded:./.sluice by default."),
+    jobs: text(JOBS_ALLOWED, parseJobs).default("embedded").describe("Where jobs live."),
+    providers: z
+      .record(z.string(), providerSchema)
+      .meta({ propertyNames: { pattern: PROVIDER_NAME_PATTERN.source } })
+      .optional()
+      .describe("OpenAI and Anthropic with the keys of the environment by default."),
+    plans: z
+      .record(z.string(), planSchema)
+      .meta({ propertyNames: { pattern: NAME_PATTERN.source } })
+      .optional()
+      .describe("One plan called default, without limits, where there are none."),
+    limits: z
+      .array(limitSchema, { error: "a list of limits" })
+      .default([])
+      .describe("Shared limits, beside the plans'."),
+    identity: identitySchema.prefault({}),
+    aliases: z
+      .record(identifier(), identifier())
+      .default({})
+      .describe("Names for models that clients may use, and what they stand for."),
+    defaults: z
+      .strictObject({
+        output_tokens: count("a whole number of 1 or more")
+          .default(1_024)
+          .describe("Output expected of a call of which nothing better is known."),
+      })
+      .prefault({}),
+    on_disconnect: oneOf("abort", "drain")
+      .default("abort")
+      .describe("When a client leaves its stream: stop paying, or read on to learn the exact usage."),
+    bounds: boundsSchema.prefault({}),
+  })
+  .meta({ title: "sluice.yaml", description: "The configuration of Sluice." });
+
+/** The file with its defaults. */
+export type FileShape = z.output<typeof fileSchema>;
+/** The file as it is written. */
+export type FileInput = z.input<typeof fileSchema>;
+export type LimitShape = z.output<typeof limitSchema>;
