@@ -9,10 +9,12 @@ export const TEXT_CLASS = {
   upper: 3,
   digit: 4,
   punctuation: 5,
-  latinExtended: 6,
-  cyrillicGreek: 7,
-  arabicHebrew: 8,
-  /** Indic, Thai, Ethiopic, and the other scripts up to U+1FFF. */
+  /** Latin letters beyond ASCII. */
+  accented: 6,
+  cyrillic: 7,
+  /** Greek, Armenian, Hebrew, Arabic and their neighbours, Georgian. */
+  eastern: 8,
+  /** Indic, Thai, Burmese, Khmer. */
   southern: 9,
   han: 10,
   hangul: 11,
@@ -20,6 +22,8 @@ export const TEXT_CLASS = {
   surrogate: 12,
   /** Typographic punctuation and symbols. */
   symbol: 13,
+  /** Scripts that tokenizers have hardly seen, and break into bytes: Ethiopic, Lao, Tibetan, Cherokee, Canadian, Yi. */
+  rare: 14,
 } as const;
 
 export type TextClassName = keyof typeof TEXT_CLASS;
@@ -43,27 +47,33 @@ const RANGES: readonly (readonly [firstCodeUnit: number, name: TextClassName])[]
   [0x007b, "punctuation"],
   [0x007f, "space"],
   [0x00a1, "symbol"],
-  [0x00c0, "latinExtended"],
-  [0x0370, "cyrillicGreek"],
-  [0x0590, "arabicHebrew"],
+  [0x00c0, "accented"],
+  [0x0370, "eastern"],
+  [0x0400, "cyrillic"],
+  [0x0530, "eastern"],
   [0x0900, "southern"],
+  [0x0e80, "rare"],
+  [0x1000, "southern"],
+  [0x10a0, "eastern"],
   [0x1100, "hangul"],
-  [0x1200, "southern"],
-  [0x1e00, "latinExtended"],
-  [0x1f00, "cyrillicGreek"],
+  [0x1200, "rare"],
+  [0x1780, "southern"],
+  [0x1800, "rare"],
+  [0x1e00, "accented"],
+  [0x1f00, "eastern"],
   [0x2000, "symbol"],
-  [0x2c00, "southern"],
+  [0x2c00, "rare"],
   [0x3000, "han"],
   [0x3130, "hangul"],
   [0x3190, "han"],
-  [0xa000, "southern"],
+  [0xa000, "rare"],
   [0xac00, "hangul"],
   [0xd800, "surrogate"],
   [0xe000, "symbol"],
   [0xf900, "han"],
-  [0xfb00, "arabicHebrew"],
+  [0xfb00, "eastern"],
   [0xfe00, "symbol"],
-  [0xfe70, "arabicHebrew"],
+  [0xfe70, "eastern"],
   [0xff00, "han"],
 ];
 

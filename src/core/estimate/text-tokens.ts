@@ -6,24 +6,35 @@ export interface TextWeights {
   readonly pairs: Float64Array;
 }
 
-/** Tokens for the first character of a run of one class, and for each that continues it. */
-export type RunWeights = Readonly<Record<TextClassName, readonly [first: number, next: number]>>;
+/** Classes of ASCII characters: what follows what matters for them; for all others only what they are. */
+const ASCII_CLASSES = ["space", "newline", "lower", "upper", "digit", "punctuation"] as const;
+type AsciiClass = (typeof ASCII_CLASSES)[number];
 
-/** A pair whose weight differs from that of a run's start: `[previous class, class, tokens]`. */
-export type PairWeight = readonly [previous: TextClassName, name: TextClassName, tokens: number];
+/** Tokens for a character after a space, a line end, a lower-case letter, an upper-case letter, a digit, a punctuation mark. */
+type AfterEach = readonly [number, number, number, number, number, number];
 
-export function textWeights(runs: RunWeights, pairs: readonly PairWeight[]): TextWeights {
-  const table = new Float64Array(1 << (2 * TEXT_CLASS_BITS));
-  for (const [name, [first, next]] of Object.entries(runs)) {
-    const cls = TEXT_CLASS[name as TextClassName];
+export interface TextWeightsSpec {
+  readonly ascii: Readonly<Record<AsciiClass, AfterEach>>;
+  /** Tokens a character of the other classes. */
+  readonly other: Readonly<Record<Exclude<TextClassName, AsciiClass>, number>>;
+}
+
+export function textWeights(spec: TextWeightsSpec): TextWeights {
+  const pairs = new Float64Array(1 << (2 * TEXT_CLASS_BITS));
+  for (const name of ASCII_CLASSES) {
+    const after = spec.ascii[name];
     for (let previous = 0; previous < 1 << TEXT_CLASS_BITS; previous++) {
-      table[(previous << TEXT_CLASS_BITS) | cls] = previous === cls ? next : first;
+      // Behind a letter of another script ASCII continues as behind a lower-case letter.
+      pairs[(previous << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = after[previous] ?? after[TEXT_CLASS.lower];
     }
   }
-  for (const [previous, name, tokens] of pairs) {
-    table[(TEXT_CLASS[previous] << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = tokens;
+  for (const [name, tokens] of Object.entries(spec.other)) {
+    const cls = TEXT_CLASS[name as TextClassName];
+    for (let previous = 0; previous < 1 << TEXT_CLASS_BITS; previous++) {
+      pairs[(previous << TEXT_CLASS_BITS) | cls] = tokens;
+    }
   }
-  return { pairs: table };
+  return { pairs };
 }
 
 /**

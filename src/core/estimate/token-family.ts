@@ -1,36 +1,63 @@
-import { type RunWeights, type TextWeights, textWeights } from "./text-tokens.ts";
+import { type TextWeights, type TextWeightsSpec, textWeights } from "./text-tokens.ts";
 
 /** Tokenizers that differ enough to matter. `o200k` stands for every tokenizer of its generation (and for models nobody knows). */
 export type TokenFamily = "o200k" | "claude_3" | "claude_4_7";
 
-/** Interim: to be replaced by fitted weights. */
-const O200K: RunWeights = {
-  space: [0.01, 0.1],
-  newline: [0.6, 0.1],
-  lower: [0.55, 0.11],
-  upper: [0.6, 0.35],
-  digit: [0.8, 0.33],
-  punctuation: [0.65, 0.35],
-  latinExtended: [0.4, 0.3],
-  cyrillicGreek: [0.5, 0.24],
-  arabicHebrew: [0.5, 0.3],
-  southern: [0.5, 0.4],
-  han: [0.8, 0.72],
-  hangul: [0.8, 0.6],
-  surrogate: [1, 1],
-  symbol: [0.8, 0.5],
+/**
+ * Least-squares fit of o200k's own counts on 2,896 texts of recorded calls and answers and 22 files of code: each such text within
+ * 7 % for half of them and within 11 % for nine in ten, their sum within 0.5 %. Other scripts: the universal declaration of human
+ * rights in the languages most written in them.
+ */
+const O200K: TextWeightsSpec = {
+  ascii: {
+    space: [0.084, 0.909, 0.23, 0.09, 0.438, 0.491],
+    newline: [1.208, 0.095, 0.909, 0.918, 1.117, 0.131],
+    lower: [0.707, 0.192, 0.023, 0.314, 0.74, 0.812],
+    upper: [0.481, 0.615, 1.174, 0.268, 1.278, 0.642],
+    digit: [1.535, 0.935, 1.305, 2.011, 0.285, 1.037],
+    punctuation: [0.565, 0.714, 0.692, 0.624, 0.817, 0.253],
+  },
+  other: {
+    accented: 1.5,
+    cyrillic: 0.25,
+    eastern: 0.35,
+    southern: 0.38,
+    han: 0.8,
+    hangul: 0.7,
+    surrogate: 0.9,
+    symbol: 0.6,
+    rare: 1.7,
+  },
 };
 
-function scaled(runs: RunWeights, factor: number): RunWeights {
-  return Object.fromEntries(
-    Object.entries(runs).map(([name, [first, next]]) => [name, [first * factor, next * factor]]),
-  ) as unknown as RunWeights;
+/** From Anthropic's own counts of the same declarations and code, for both generations: they differ in ASCII only. */
+const CLAUDE_OTHER: TextWeightsSpec["other"] = {
+  accented: 2,
+  cyrillic: 0.37,
+  eastern: 0.75,
+  southern: 0.9,
+  han: 1.08,
+  hangul: 1.3,
+  surrogate: 1.3,
+  symbol: 0.9,
+  rare: 1.5,
+};
+/** Claude's tokens ÷ o200k's for English and code: 1.08 and 1.17 before 4.7, 1.57 and 1.46 from it on. */
+const CLAUDE_3_ASCII = 1.12;
+const CLAUDE_4_7_ASCII = 1.5;
+
+function scaledAscii(factor: number): TextWeightsSpec["ascii"] {
+  const scaled = Object.entries(O200K.ascii).map(([name, after]) => [
+    name,
+    after.map((tokens) => tokens * factor),
+  ]);
+  return Object.fromEntries(scaled) as TextWeightsSpec["ascii"];
 }
 
 const WEIGHTS: Readonly<Record<TokenFamily, TextWeights>> = {
-  o200k: textWeights(O200K, []),
-  claude_3: textWeights(scaled(O200K, 1.25), []),
-  claude_4_7: textWeights(scaled(O200K, 1.6), []),
+  o200k: textWeights(O200K),
+  claude_3: textWeights({ ascii: scaledAscii(CLAUDE_3_ASCII), other: CLAUDE_OTHER }),
+  claude_4_7: textWeights({ ascii: scaledAscii(CLAUDE_4_7_ASCII), other: CLAUDE_OTHER }),
 };
 
 export function textWeightsOf(family: TokenFamily): TextWeights {
