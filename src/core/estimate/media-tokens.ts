@@ -1,22 +1,19 @@
 /** Share of bytes in base64 text. */
 const BYTES_PER_CHAR = 0.75;
-/** A page of a PDF takes some 50 kB (text with a few pictures) and costs its text and its picture, 1,500 to 3,000 tokens by the providers' own word. */
+/** A page of a PDF takes some 50 kB: text with a few pictures. */
 const PDF_BYTES_PER_PAGE = 50_000;
-const PDF_TOKENS_PER_PAGE = 2_000;
 /** Longest document that providers take, in pages. */
 const PDF_PAGES_MAX = 600;
-/** A document whose content is elsewhere (an address, a file id). */
-const UNKNOWN_DOCUMENT_TOKENS = 2_000;
 /** OpenAI counts 10 tokens a second of audio that goes in; usual WAV is 24 kHz × 16 bit, usual MP3 128 kbit/s. */
 const AUDIO_TOKENS_PER_SECOND = 10;
 const WAV_BYTES_PER_SECOND = 48_000;
 const MP3_BYTES_PER_SECOND = 16_000;
 
-/** Tokens of a document given as base64 text (with or without `data:` in front). Only its length is looked at. */
-export function documentTokens(base64: unknown): number {
-  if (typeof base64 !== "string") return UNKNOWN_DOCUMENT_TOKENS;
-  const pages = Math.ceil((base64.length * BYTES_PER_CHAR) / PDF_BYTES_PER_PAGE);
-  return Math.min(PDF_PAGES_MAX, Math.max(1, pages)) * PDF_TOKENS_PER_PAGE;
+/** Tokens of a document given as base64 text (with or without `data:` in front), of which only the length is looked at; one page where its content is elsewhere. */
+export function documentTokens(base64: unknown, tokensPerPage: number): number {
+  const bytes = typeof base64 === "string" ? base64.length * BYTES_PER_CHAR : 0;
+  const pages = Math.ceil(bytes / PDF_BYTES_PER_PAGE);
+  return Math.min(PDF_PAGES_MAX, Math.max(1, pages)) * tokensPerPage;
 }
 
 /** Tokens of a sound given as base64 text. Only its length is looked at. */

@@ -25,7 +25,9 @@ export class MessageEvents implements StreamReader {
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
   #usage: JsonObject | undefined;
-  /** The provider has said its last word on the usage. */
+  /** A `message_delta` has said the output so far; `message_start` only knows its first few tokens. */
+  #hasCumulative = false;
+  /** That was the last of them. */
   #hasEnded = false;
   #error: string | undefined;
 
@@ -45,15 +47,16 @@ export class MessageEvents implements StreamReader {
   readWatched(watched: JsonWatcher): void {
     for (const path of this.watchedPaths) {
       const usage = parsedEvent(`data: ${watched.text(path)}`);
-      if (isJsonObject(usage)) this.#usage = mergedUsage(this.#usage, usage);
+      if (!isJsonObject(usage)) continue;
+      this.#usage = mergedUsage(this.#usage, usage);
+      this.#hasCumulative ||= path === "usage";
     }
   }
 
   metered(hasFinished: boolean): MeteredUsage {
     const usage = this.#usage === undefined ? undefined : readUsage(this.#usage);
-    if (usage !== undefined && (this.#hasEnded || (hasFinished && this.#error === undefined))) {
-      return { kind: "reported", usage };
-    }
+    const isFinal = this.#hasCumulative && (this.#hasEnded || (hasFinished && this.#error === undefined));
+    if (usage !== undefined && isFinal) return { kind: "reported", usage };
     if (this.#error !== undefined && this.#emitted.isEmpty && usage === undefined) return { kind: "none" };
     return { kind: "counted", usage: countedUsage(this.#call, this.#emitted.tokens, usage) };
   }
@@ -80,6 +83,7 @@ export class MessageEvents implements StreamReader {
         return;
       case "message_delta":
         this.#addUsage(event.usage);
+        this.#hasCumulative ||= isJsonObject(event.usage);
         this.#hasEnded ||= isJsonObject(event.delta) && typeof event.delta.stop_reason === "string";
         return;
       case "message_stop":

@@ -12,6 +12,8 @@ const NAME_TOKENS = 1;
 const REPLY_TOKENS = 3;
 /** Frame of a tool call or its result in the history: recipient, channel, type. */
 const TOOL_CALL_TOKENS = 8;
+/** A page of a PDF: its text, and its picture for some models; 20 to 1,100 in recorded calls. */
+const PAGE_TOKENS = 400;
 
 /** Adds everything of a body that the model reads. `body` comes from outside: whatever has another shape than expected counts as JSON text or not at all. */
 export function addInputTokens(counter: TextTokenCounter, endpoint: Endpoint, body: JsonObject): void {
@@ -100,7 +102,7 @@ function addPart(counter: TextTokenCounter, part: JsonObject, model: string): vo
     case "file":
     case "input_file": {
       const file = isJsonObject(part.file) ? part.file : part;
-      counter.addTokens(documentTokens(file.file_data));
+      counter.addTokens(documentTokens(file.file_data, PAGE_TOKENS));
       return;
     }
     default:
