@@ -144,7 +144,7 @@ test("the SDKs raise their own errors from injected ones (P3)", async () => {
 });
 
 test("startReplayProvider adds the usage chunk to a recorded chat stream that lacks it, and nothing else (S1)", async () => {
-  const lacking = recordings.filter(
+  const streams = recordings.filter(
     ({ path, stream, usage, requestBody, status }) =>
       path === "/v1/chat/completions" &&
       stream &&
@@ -152,9 +152,9 @@ test("startReplayProvider adds the usage chunk to a recorded chat stream that la
       status === 200 &&
       typeof requestBody === "object",
   );
-  assert.ok(lacking.length > 0);
+  assert.ok(streams.length > 0);
   let added = 0;
-  for (const { id, path, requestBody, responseBody } of lacking) {
+  for (const { id, path, requestBody, responseBody } of streams) {
     const spliced = { ...(requestBody as object), stream: true, stream_options: { include_usage: true } };
     const answer = await fetch(`${provider.url}${path}`, {
       method: "POST",
@@ -164,7 +164,7 @@ test("startReplayProvider adds the usage chunk to a recorded chat stream that la
     const before = eventsOf(Buffer.from(responseBody)).map(String);
     const got = eventsOf(Buffer.from(await answer.bytes())).map(String);
     const extra = got.filter((event) => !before.includes(event));
-    if (!responseBody.includes("data: [DONE]") || responseBody.includes('"usage":{')) {
+    if (!responseBody.includes("data: [DONE]") || /"usage": ?\{/.test(responseBody)) {
       assert.deepEqual(got, before);
       continue;
     }
