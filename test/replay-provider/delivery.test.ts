@@ -48,7 +48,7 @@ async function receive(answer: Awaited<ReturnType<typeof ask>>) {
   return { bytes: Buffer.concat(chunks), isComplete: true };
 }
 
-test("deliver re-chunks a stream without changing a byte (S1)", async () => {
+test("deliver re-chunks a stream without changing a byte", async () => {
   for (const recording of streams)
     for (const switches of [
       { "x-replay-chunk-bytes": "event" },
@@ -61,7 +61,7 @@ test("deliver re-chunks a stream without changing a byte (S1)", async () => {
     }
 });
 
-test("deliver paces a stream one event a chunk (S1)", async () => {
+test("deliver paces a stream one event a chunk", async () => {
   const recording = streams.find(({ responseBody }) => eventsOf(Buffer.from(responseBody)).length < 30)!;
   const events = eventsOf(Buffer.from(recording.responseBody));
   provider.switches.set({ chunkIntervalMs: 5 });
@@ -74,7 +74,7 @@ test("deliver paces a stream one event a chunk (S1)", async () => {
   assert.deepEqual(logged.sent, { bytes: bytes.length, chunks: events.length });
 });
 
-test("deliver cuts the connection after as many bytes or chunks as told (S2)", async () => {
+test("deliver cuts the connection after as many bytes or chunks as told", async () => {
   for (const recording of streams.slice(0, 8)) {
     const whole = Buffer.from(recording.responseBody);
     for (const count of [0, 1, 100, whole.length - 1]) {
@@ -93,7 +93,7 @@ test("deliver cuts the connection after as many bytes or chunks as told (S2)", a
   assert.deepEqual([cut.isComplete, cut.bytes.toString()], [false, json.responseBody.slice(0, 10)]);
 });
 
-test("deliver puts the provider's own error event into a stream (S4)", async () => {
+test("deliver puts the provider's own error event into a stream", async () => {
   for (const [path, last] of [
     [CHAT_PATH, /^data: \{"error":\{"message":"The server had an error/],
     [MESSAGES_PATH, /^event: error\ndata: \{"type":"error","error":\{"type":"overloaded_error"/],
@@ -114,7 +114,7 @@ test("deliver puts the provider's own error event into a stream (S4)", async () 
   }
 });
 
-test("deliver stalls with the connection open until the client goes, and tells what was sent (Q5)", async () => {
+test("deliver stalls with the connection open until the client goes, and tells what was sent", async () => {
   const body = JSON.stringify({ ...CHAT, stream: true });
   const client = httpRequest(`${provider.url}${CHAT_PATH}`, {
     method: "POST",
@@ -134,7 +134,7 @@ test("deliver stalls with the connection open until the client goes, and tells w
   assert.ok(logged.sent.chunks <= 2);
 });
 
-test("ReplayProvider answers garbage, resets and hangs as told (X3)", async () => {
+test("ReplayProvider answers garbage, resets and hangs as told", async () => {
   for (const switches of [{ garbage: true }, { resetOnConnect: true }] satisfies Switches[]) {
     provider.switches.set(switches);
     await assert.rejects(ask(CHAT_PATH, CHAT));
@@ -152,7 +152,7 @@ test("ReplayProvider answers garbage, resets and hangs as told (X3)", async () =
   await assert.rejects(hung, { name: "TimeoutError" });
 });
 
-test("ReplayProvider close ends what hangs and gives up the port (X6)", async () => {
+test("ReplayProvider close ends what hangs and gives up the port", async () => {
   const own = await startReplayProvider({ switches: { hang: true } });
   const socket = connect(own.port, "127.0.0.1");
   socket.on("error", () => {});

@@ -6,19 +6,11 @@ import { LevelBucket } from "../../src/replay-provider/level-bucket.ts";
 import { startReplayProvider } from "../../src/replay-provider/replay-provider.ts";
 import { formatDuration } from "../../src/replay-provider/reset-time.ts";
 import type { WireFormat } from "../../src/replay-provider/wire-format.ts";
-
-const runs = 300 * Number(process.env.SLUICE_RUNS ?? 1);
-const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000_000);
-console.log(`SLUICE_SEED=${seed}`);
+import { ManualClock } from "../support/manual-clock.ts";
+import { runs } from "../support/property.ts";
 
 const headersOf = (raw: readonly string[]) =>
   new Map(raw.flatMap((name, index) => (index % 2 === 0 ? [[name, raw[index + 1]!] as const] : [])));
-
-/** A clock that the test sets. */
-const setClock = (nowMs: number) => {
-  const clock = { nowMs: () => nowMs };
-  return { clock, at: (newMs: number) => (nowMs = newMs), pass: (ms: number) => (nowMs += ms) };
-};
 
 const bodyOf = (characters: number) => ({
   model: "m",
@@ -33,18 +25,18 @@ const calls = fc.array(
   { maxLength: 60 },
 );
 
-test("EnforcedLimits grants no more than a full bucket and its refill, and charges a refused call nothing (P1)", () => {
+test("EnforcedLimits grants no more than a full bucket and its refill, and charges a refused call nothing", () => {
   const property = fc.property(
     calls,
     fc.integer({ min: 20, max: 200 }),
     fc.constantFrom<EnforcedMeter>("tokens", "requests"),
     (history, limit, meter) => {
       const windowMs = 1000;
-      const { clock, pass } = setClock(5000);
+      const clock = new ManualClock(5000);
       const limits = new EnforcedLimits([{ meter, limit, windowMs }], clock);
       const granted: { readonly atMs: number; readonly amount: number }[] = [];
       for (const { afterMs, tokens } of history) {
-        pass(afterMs);
+        clock.advance(afterMs);
         const request = {
           key: "k",
           format: "openai",
@@ -70,10 +62,10 @@ test("EnforcedLimits grants no more than a full bucket and its refill, and charg
       }
     },
   );
-  fc.assert(property, { seed, numRuns: runs });
+  fc.assert(property, runs(300));
 });
 
-test("EnforcedLimits tells a wait after which the call is admitted, and not much earlier (P1, L3)", () => {
+test("EnforcedLimits tells a wait after which the call is admitted, and not much earlier", () => {
   const property = fc.property(
     calls,
     fc.integer({ min: 80, max: 300 }),
@@ -81,10 +73,10 @@ test("EnforcedLimits tells a wait after which the call is admitted, and not much
     (history, limit, format) => {
       const windowMs = 60_000;
       const meter = format === "openai" ? "tokens" : "input_tokens";
-      const { clock, pass } = setClock(0);
+      const clock = new ManualClock(0);
       const limits = new EnforcedLimits([{ meter, limit, windowMs }], clock);
       for (const { afterMs, tokens } of history) {
-        pass(afterMs);
+        clock.advance(afterMs);
         const request = {
           key: "k",
           format,
@@ -101,19 +93,19 @@ test("EnforcedLimits tells a wait after which the call is admitted, and not much
         // Anthropic says whole seconds; OpenAI's numbers are whole tokens, each worth window ÷ limit.
         const toleranceMs = format === "openai" ? windowMs / limit + 1 : 1000;
         if (waitMs > toleranceMs) {
-          pass(waitMs - toleranceMs - 1);
+          clock.advance(waitMs - toleranceMs - 1);
           assert.equal(limits.admit(request).kind, "refused");
-          pass(toleranceMs + 1);
-        } else pass(waitMs);
+          clock.advance(toleranceMs + 1);
+        } else clock.advance(waitMs);
         assert.equal(limits.admit(request).kind, "admitted");
       }
     },
   );
-  fc.assert(property, { seed, numRuns: runs });
+  fc.assert(property, runs(300));
 });
 
-test("EnforcedLimits shows OpenAI's reset as (limit − remaining) ÷ limit × window (P2)", () => {
-  const { clock, pass } = setClock(0);
+test("EnforcedLimits shows OpenAI's reset as (limit − remaining) ÷ limit × window", () => {
+  const clock = new ManualClock(0);
   const limits = new EnforcedLimits(
     [
       { meter: "requests", limit: 500, windowMs: 60_000 },
@@ -152,12 +144,12 @@ test("EnforcedLimits shows OpenAI's reset as (limit − remaining) ÷ limit × w
     assert.equal(headersOf(large.answer.headers).get("retry-after"), undefined);
   }
   assert.equal(large.kind, "refused");
-  pass(3890);
+  clock.advance(3890);
   assert.equal(limits.admit({ ...request, body: bodyOf(charactersFor(3906)) }).kind, "admitted");
 });
 
-test("EnforcedLimits refuses Anthropic's calls until the output that was produced is paid off (P1)", () => {
-  const { clock, at } = setClock(0);
+test("EnforcedLimits refuses Anthropic's calls until the output that was produced is paid off", () => {
+  const clock = new ManualClock(0);
   const limits = new EnforcedLimits([{ meter: "output_tokens", limit: 60_000, windowMs: 60_000 }], clock);
   const request = {
     key: "k",
@@ -173,15 +165,15 @@ test("EnforcedLimits refuses Anthropic's calls until the output that was produce
   assert.equal(headers.get("retry-after"), "2");
   assert.equal(headers.get("anthropic-ratelimit-output-tokens-remaining"), "0");
   assert.equal(headers.get("anthropic-ratelimit-output-tokens-reset"), "1970-01-01T00:01:02Z");
-  at(1500);
+  clock.set(1500);
   assert.equal(limits.admit(request).kind, "refused");
-  at(1501);
+  clock.set(1501);
   assert.equal(limits.admit(request).kind, "admitted");
   assert.equal(limits.admit({ ...request, key: "another account" }).kind, "admitted");
 });
 
-test("EnforcedLimits charges max_tokens where the documentation's charge is asked for (P1)", () => {
-  const { clock } = setClock(0);
+test("EnforcedLimits charges max_tokens where the documentation's charge is asked for", () => {
+  const clock = new ManualClock(0);
   const body = { ...bodyOf(8), max_tokens: 600, n: 2 };
   const usage = { inputTokens: 10, outputTokens: 20 };
   const remaining = (charge: "shown" | "documented" | "actual") => {
@@ -197,7 +189,7 @@ test("EnforcedLimits charges max_tokens where the documentation's charge is aske
   );
 });
 
-test("startReplayProvider refuses with truthful headers and counts its refusals (P1)", async (t) => {
+test("startReplayProvider refuses with truthful headers and counts its refusals", async (t) => {
   const provider = await startReplayProvider({
     limits: [{ meter: "requests", limit: 3, windowMs: 3_600_000 }],
   });

@@ -30,7 +30,7 @@ async function replay(recording: Recording, headers: Readonly<Record<string, str
 const HOP_BY_HOP =
   /^(connection|content-length|content-encoding|transfer-encoding|keep-alive|te|trailer|upgrade)$/;
 
-test("startReplayProvider serves every recording by id with its status, headers and bytes (S1)", async () => {
+test("startReplayProvider serves every recording by id with its status, headers and bytes", async () => {
   for (const recording of recordings) {
     const answer = await replay(recording, { "x-replay-id": recording.id });
     assert.equal(answer.statusCode, recording.status, recording.id);
@@ -42,7 +42,7 @@ test("startReplayProvider serves every recording by id with its status, headers 
   }
 });
 
-test("startReplayProvider finds a recording by method, path and body, in any order of keys (S1)", async () => {
+test("startReplayProvider finds a recording by method, path and body, in any order of keys", async () => {
   const keyOf = ({ method, path, requestBody }: Recording) =>
     `${method} ${path} ${canonicalJson(withoutIncludeUsage(requestBody || null))}`;
   const answers = new Map<string, Set<string>>();

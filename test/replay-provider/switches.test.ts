@@ -32,7 +32,7 @@ async function control(method: string, path: string, body?: unknown) {
   return { status: answer.status, json: (await answer.json()) as Record<string, unknown> };
 }
 
-test("failStatus answers with the provider's own errors (P3)", async () => {
+test("failStatus answers with the provider's own errors", async () => {
   const typeOf = (text: string) => (JSON.parse(text) as { error: { type: string } }).error.type;
   const expected: readonly (readonly [status: number, path: string, type: string])[] = [
     [401, OPENAI, "invalid_request_error"],
@@ -51,7 +51,7 @@ test("failStatus answers with the provider's own errors (P3)", async () => {
   assert.equal(edge.headers.get("content-type"), "text/html");
 });
 
-test("failStatus 429 says when to come back, and a used-up quota does not (P3)", async () => {
+test("failStatus 429 says when to come back, and a used-up quota does not", async () => {
   provider.switches.set({ failStatus: 429, retryAfterMs: 1500 });
   const openai = await call(OPENAI);
   assert.deepEqual([openai.headers.get("retry-after"), openai.headers.get("retry-after-ms")], ["2", "1500"]);
@@ -65,7 +65,7 @@ test("failStatus 429 says when to come back, and a used-up quota does not (P3)",
   assert.equal(quota.headers.get("retry-after"), null);
 });
 
-test("failNext fails so many calls, and failRate its share of them (P3)", async () => {
+test("failNext fails so many calls, and failRate its share of them", async () => {
   provider.switches.set({ failNext: 2, failStatus: 503 });
   const statuses = [await call(OPENAI), await call(OPENAI), await call(OPENAI)].map(({ status }) => status);
   assert.deepEqual(statuses, [503, 503, 200]);
@@ -77,7 +77,7 @@ test("failNext fails so many calls, and failRate its share of them (P3)", async 
   assert.ok(Math.abs(failed - 90) <= 24, `${failed} of 300`);
 });
 
-test("latencyMs delays the answer (Q4)", async () => {
+test("latencyMs delays the answer", async () => {
   const startedAtMs = performance.now();
   await call(OPENAI, { "x-replay-latency-ms": "40" });
   assert.ok(performance.now() - startedAtMs >= 39);
@@ -97,7 +97,7 @@ test("PUT /replay/switches changes switches at run time, and null turns one off"
   assert.equal(json.requests, provider.stats.requests);
 });
 
-test("switches that cannot be are refused with what they may be (X3)", async () => {
+test("switches that cannot be are refused with what they may be", async () => {
   const misspelt = await control("PUT", "/replay/switches", { latency: 5 });
   assert.equal(misspelt.status, 400);
   assert.match(String(misspelt.json.error), /no switch "latency"; there are: latency_ms, /);
@@ -109,7 +109,7 @@ test("switches that cannot be are refused with what they may be (X3)", async () 
   assert.throws(() => readLimits("requests=60"), /write METER=AMOUNT\/WINDOW/);
 });
 
-test("startReplayProvider wants a key, and says so as the provider does (X1)", async () => {
+test("startReplayProvider wants a key, and says so as the provider does", async () => {
   for (const [path, words] of [
     [OPENAI, /You didn't provide an API key/],
     [ANTHROPIC, /x-api-key header is required/],
@@ -120,7 +120,7 @@ test("startReplayProvider wants a key, and says so as the provider does (X1)", a
   }
 });
 
-test("ReplayProvider requests tells what arrived, to the byte (S1)", async () => {
+test("ReplayProvider requests tells what arrived, to the byte", async () => {
   const body = '{"model":"m" ,"messages":[]}';
   await fetch(`${provider.url}${OPENAI}?a=1`, {
     method: "POST",

@@ -22,7 +22,7 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 
 const wordsOf = (text: string) => text.split(" ").length;
 
-test("the OpenAI SDK reads synthesised chats, plain and streamed, with usage only where asked (S1)", async () => {
+test("the OpenAI SDK reads synthesised chats, plain and streamed, with usage only where asked", async () => {
   const body = { model: "gpt-4o", messages, max_completion_tokens: 9 };
   const plain = await openai.chat.completions.create(body);
   const text = plain.choices[0]!.message.content!;
@@ -52,7 +52,7 @@ test("the OpenAI SDK reads synthesised chats, plain and streamed, with usage onl
   }
 });
 
-test("the OpenAI SDK reads synthesised responses, embeddings, completions and models (S1)", async () => {
+test("the OpenAI SDK reads synthesised responses, embeddings, completions and models", async () => {
   const body = { model: "gpt-5-mini", input: "How many gates?" };
   const plain = await openai.responses.create(body);
   assert.equal(plain.status, "completed");
@@ -86,7 +86,7 @@ test("the OpenAI SDK reads synthesised responses, embeddings, completions and mo
   await assert.rejects(openai.models.retrieve("no-such"), OpenAI.NotFoundError);
 });
 
-test("the Anthropic SDK reads synthesised messages, plain and streamed, and counts (S1)", async () => {
+test("the Anthropic SDK reads synthesised messages, plain and streamed, and counts", async () => {
   const body = { model: "claude-test", max_tokens: 100, messages };
   const plain = await anthropic.messages.create(body);
   const [block] = plain.content;
@@ -105,30 +105,21 @@ test("the Anthropic SDK reads synthesised messages, plain and streamed, and coun
   assert.ok((await collect(anthropic.models.list())).length > 1);
 });
 
-test("the SDKs read recorded streams to their end (S1)", async () => {
-  const streams = recordings.filter(({ stream, status }) => stream && status === 200);
-  let events = 0;
-  for (const { id, path } of streams) {
+test("the SDKs read recorded streams to their end", async () => {
+  for (const { id, path } of recordings.filter(({ stream, status }) => stream && status === 200)) {
     const options = { headers: { "x-replay-id": id } };
-    if (path === "/v1/chat/completions")
-      events += (
-        await collect(await openai.chat.completions.create({ model: "m", messages, stream: true }, options))
-      ).length;
-    if (path === "/v1/responses")
-      events += (
-        await collect(await openai.responses.create({ model: "m", input: "", stream: true }, options))
-      ).length;
-    if (path.startsWith("/v1/messages"))
-      events += (
-        await collect(
-          await anthropic.messages.create({ model: "m", max_tokens: 1, messages, stream: true }, options),
-        )
-      ).length;
+    const asked = { model: "m", max_tokens: 1, messages, input: "", stream: true } as const;
+    const bare = path.split("?")[0];
+    if (bare === "/v1/chat/completions")
+      assert.ok((await collect(await openai.chat.completions.create(asked, options))).length > 0, id);
+    if (bare === "/v1/responses")
+      assert.ok((await collect(await openai.responses.create(asked, options))).length > 0, id);
+    if (bare === "/v1/messages")
+      assert.ok((await collect(await anthropic.messages.create(asked, options))).length > 0, id);
   }
-  assert.ok(events > 10 * streams.length);
 });
 
-test("the SDKs raise their own errors from injected ones (P3)", async () => {
+test("the SDKs raise their own errors from injected ones", async () => {
   const options = { headers: { "x-replay-fail-status": "429" } };
   const body = { model: "gpt-4o", messages };
   await assert.rejects(openai.chat.completions.create(body, options), OpenAI.RateLimitError);
@@ -143,14 +134,10 @@ test("the SDKs raise their own errors from injected ones (P3)", async () => {
   await assert.rejects(collect(stream), /overloaded_error/);
 });
 
-test("startReplayProvider adds the usage chunk to a recorded chat stream that lacks it, and nothing else (S1)", async () => {
+test("startReplayProvider adds the usage chunk to a recorded chat stream that lacks it, and nothing else", async () => {
   const streams = recordings.filter(
-    ({ path, stream, usage, requestBody, status }) =>
-      path === "/v1/chat/completions" &&
-      stream &&
-      !usage &&
-      status === 200 &&
-      typeof requestBody === "object",
+    ({ path, stream, requestBody, status }) =>
+      path === "/v1/chat/completions" && stream && status === 200 && typeof requestBody === "object",
   );
   assert.ok(streams.length > 0);
   let added = 0;
@@ -182,7 +169,7 @@ test("startReplayProvider adds the usage chunk to a recorded chat stream that la
   assert.ok(added > 0);
 });
 
-test("startReplayProvider answers what it does not know as the provider does (X3)", async () => {
+test("startReplayProvider answers what it does not know as the provider does", async () => {
   const ask = async (method: string, path: string, body?: string) => {
     const answer = await fetch(`${provider.url}${path}`, {
       method,
