@@ -7,7 +7,12 @@ Output  little-endian doubles: (used, held, moreInMs, fullInMs) of each limit as
 ]]
 local reply, size, p = {}, 0, 9 + a[7]
 for i = 1, a[7] do
-  local s = load(KEYS[i])
+  local value, s = call('GET', KEYS[i])
+  if value then
+    local count = unpackNumbers('<d', value, 17) % 65536
+    s = toNumbers(value, 1, count)
+    s[3] = count
+  end
   for _ = 1, a[8 + i] do
     reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = readLimit(s, p)
     size = size + 4

@@ -1,95 +1,153 @@
 --[[
-The reservations of a call's first subject: third part of the scripts that change them.
+Loads the subjects of a call and looks for its reservation in the first: part of the scripts that change reservations.
 ]]
 local subjects = a[7]
 local CHARGES = 9 + subjects
+-- An open reservation without its holds, and one hold: see subject-state.lua.
+local RECORD, HOLD, RECORD_BYTES, HOLD_BYTES = '<I6I6I6i2B', '<I2I6d', 21, 16
+
 local states = {}
-local firstValue
-for i = 1, subjects do
-  local s, value = load(KEYS[i])
-  states[i] = s
-  if i == 1 then firstValue = value end
+-- Of the first subject, as they are saved again.
+local openRecords, tombstones = '', ''
+-- What the caller finds: 'none', 'open' or 'closed'. Where open: its last step, its expiry, and its holds (charge, slotName, held)*.
+local standing, step, expiresMs, holds = 'none'
+-- Where it stands in `openRecords`, from and to; nothing where it has a key of its own.
+local recordAt, recordEnd
+local hasOverflow = false
+
+local function readHolds(bytes, at)
+  local list = {}
+  for i = 0, byte(bytes, at + 20) - 1 do
+    local charge, name, held = unpackNumbers(HOLD, bytes, at + RECORD_BYTES + HOLD_BYTES * i)
+    list[3 * i + 1], list[3 * i + 2], list[3 * i + 3] = charge, name, held
+  end
+  return list
 end
 
--- Tombstones of the first subject, as they are saved again; nothing when there are none.
-local tombstones
--- The call's own open reservation: where its record starts in `holder`, which is the first subject's state or the record's own key's numbers.
-local record, holder = 0
--- What the caller finds: 'none', 'open' or 'closed'.
-local standing = 'none'
-local openCount = 0
-
-local function dropRecord(s, at)
-  remove(s, at, 5 + 3 * s[at + 4], 0)
-end
-
-local function blocksConcurrency(s, at)
-  for hold = at + 6, at + 3 + 3 * s[at + 4], 3 do
-    if s[hold] == -1 then return true end
+local function blocksConcurrency(list)
+  for at = 2, #list, 3 do
+    if list[at] == BLOCKS then return true end
   end
   return false
 end
 
-if firstValue then
-  local s = states[1]
-  local from = 8 * s[3] + 1
-  if #firstValue >= from then
-    tombstones = sub(firstValue, from)
-    local at = find(tombstones, ARGV[2], 1, true)
-    while at do
-      -- The same bytes may also stand across two tombstones.
-      if at % 16 == 1 then
-        standing = 'closed'
-        break
+local function toRecord(atStep, untilMs, list)
+  local count = #list / 3
+  local pieces = { packNumbers(RECORD, a[1], a[2], untilMs, atStep, count) }
+  for i = 1, count do pieces[i + 1] = packNumbers(HOLD, list[3 * i - 2], list[3 * i - 1], list[3 * i]) end
+  return table.concat(pieces)
+end
+
+-- What an expired reservation blocks only comes back through settle.lua, so it stays for a while.
+local function isGone(untilMs, list)
+  return untilMs <= clockMs and not (untilMs + CLOSED_MEMORY_MS > clockMs and blocksConcurrency(list))
+end
+
+local function isTombstone(id)
+  local at = find(tombstones, id, 1, true)
+  -- The same bytes may also stand across two tombstones.
+  while at and at % 16 ~= 1 do at = find(tombstones, id, at + 1, true) end
+  return at ~= nil
+end
+
+-- Finds the call's own record, and drops those that have expired when there are many.
+local function lookThroughOpen(id)
+  local at, kept = 1, #openRecords > OPEN_BYTES_MAX and {} or nil
+  while at <= #openRecords do
+    local stop = at + RECORD_BYTES + HOLD_BYTES * byte(openRecords, at + 20)
+    local isOwn = sub(openRecords, at, at + 11) == id
+    if isOwn or kept then
+      local _, _, untilMs, atStep = unpackNumbers(RECORD, openRecords, at)
+      local list = readHolds(openRecords, at)
+      local gone = isGone(untilMs, list)
+      if isOwn then
+        recordAt, recordEnd = at, stop - 1
+        if not gone then standing, step, expiresMs, holds = 'open', atStep, untilMs, list end
+      elseif kept and not gone then
+        kept[#kept + 1] = sub(openRecords, at, stop - 1)
       end
-      at = find(tombstones, ARGV[2], at + 1, true)
     end
+    at = stop
   end
-  local at = s[4]
-  while at <= s[3] do
-    if s[at + 1] == a[2] and s[at] == a[1] then
-      if s[at + 2] > clockMs or blocksConcurrency(s, at) then
-        standing, record, holder = 'open', at, s
-        openCount = openCount + 1
-        at = at + 5 + 3 * s[at + 4]
-      else
-        dropRecord(s, at)
-      end
-    elseif s[at + 2] > clockMs or (s[at + 2] + CLOSED_MEMORY_MS > clockMs and blocksConcurrency(s, at)) then
-      openCount = openCount + 1
-      at = at + 5 + 3 * s[at + 4]
-    else
-      dropRecord(s, at)
-    end
+  if not kept then return end
+  local own = recordAt and sub(openRecords, recordAt, recordEnd)
+  openRecords = table.concat(kept)
+  if own then
+    recordAt, recordEnd = #openRecords + 1, #openRecords + #own
+    openRecords = openRecords .. own
   end
-  if standing == 'none' and s[5] > clockMs then
-    local value = call('GET', KEYS[subjects + 1])
-    if value then
-      holder = toNumbers(value, 1, #value / 8)
-      if holder[4] == -1 then
-        standing = 'closed'
-      elseif holder[3] > clockMs or blocksConcurrency(holder, 1) then
-        standing, record = 'open', 1
+end
+
+for i = 1, subjects do
+  local value = call('GET', KEYS[i])
+  if value then
+    local packed = unpackNumbers('<d', value, 17)
+    local count = packed % 65536
+    local s = toNumbers(value, 1, count)
+    s[3] = count
+    states[i] = s
+    if i == 1 then
+      local tail = 8 * count + (packed - count) / 65536
+      openRecords, tombstones = sub(value, 8 * count + 1, tail), sub(value, tail + 1)
+      lookThroughOpen(ARGV[2])
+      if standing == 'none' and isTombstone(ARGV[2]) then standing = 'closed' end
+      if standing == 'none' and s[5] > clockMs then
+        local record = call('GET', KEYS[subjects + 1])
+        if record then
+          hasOverflow = true
+          local _, _, untilMs, atStep = unpackNumbers(RECORD, record)
+          local list = readHolds(record, 1)
+          if atStep == -1 then standing = 'closed'
+          elseif not isGone(untilMs, list) then standing, step, expiresMs, holds = 'open', atStep, untilMs, list end
+        end
       end
     end
   end
 end
 
-local function saveOverflow(numbers, untilMs)
+local function dropRecord()
+  if not recordAt then return end
+  openRecords = sub(openRecords, 1, recordAt - 1) .. sub(openRecords, recordEnd + 1)
+  recordAt = nil
+end
+
+local function saveOverflow(record, untilMs)
+  call('SET', KEYS[subjects + 1], record, 'PX', format('%.0f', untilMs - clockMs + SLACK_MS))
   local s = states[1]
-  local keepMs = untilMs - clockMs + SLACK_MS
-  call('SET', KEYS[subjects + 1], toBytes(numbers, 5 + 3 * numbers[5]), 'PX', format('%.0f', keepMs))
   if untilMs > s[5] then s[5] = untilMs end
 end
 
-local function saveFirst()
-  local s = states[1]
-  local untilMs = s[5]
-  if tombstones and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
-  local at = s[4]
-  while at <= s[3] do
-    if s[at + 2] + CLOSED_MEMORY_MS > untilMs then untilMs = s[at + 2] + CLOSED_MEMORY_MS end
-    at = at + 5 + 3 * s[at + 4]
+-- Keeps the call's reservation with what it holds now.
+local function saveRecord(atStep, untilMs, list)
+  local record = toRecord(atStep, untilMs, list)
+  dropRecord()
+  -- What it blocks comes back through a call that comes after the expiry.
+  local keptMs = untilMs + CLOSED_MEMORY_MS
+  if hasOverflow or #openRecords > OPEN_BYTES_MAX then
+    saveOverflow(record, keptMs)
+    return
   end
-  save(KEYS[1], s, untilMs, tombstones)
+  local s = states[1]
+  if openRecords == '' or keptMs > s[4] then s[4] = keptMs end
+  openRecords = openRecords .. record
+end
+
+local function save(i)
+  local s = states[i]
+  local count = s[3]
+  if i > 1 then
+    local keepMs = s[2] - clockMs + SLACK_MS
+    call('SET', KEYS[i], toBytes(s, count), 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
+    return
+  end
+  local untilMs = s[2] > s[5] and s[2] or s[5]
+  if openRecords == '' then s[4] = 0 end
+  if s[4] > untilMs then untilMs = s[4] end
+  if tombstones ~= '' and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
+  local keepMs = untilMs - clockMs + SLACK_MS
+  s[3] = count + 65536 * #openRecords
+  local value = toBytes(s, count) .. openRecords .. tombstones
+  s[3] = count
+  -- Formatting a number costs as much as a GET, so the caller sends the usual one as text.
+  call('SET', KEYS[1], value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
 end

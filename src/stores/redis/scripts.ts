@@ -14,7 +14,20 @@ function assemble(...files: readonly string[]): RedisScript {
   return { source, sha: createHash("sha1").update(source).digest("hex") };
 }
 
-export const RESERVE = assemble("subject-state.lua", "limits.lua", "reservations.lua", "reserve.lua");
-export const SETTLE = assemble("subject-state.lua", "limits.lua", "reservations.lua", "settle.lua");
+export const RESERVE = assemble(
+  "subject-state.lua",
+  "reserve-fast.lua",
+  "limits.lua",
+  "reservations.lua",
+  "reserve.lua",
+);
+export const SETTLE = assemble(
+  "subject-state.lua",
+  "tombstones.lua",
+  "settle-fast.lua",
+  "limits.lua",
+  "reservations.lua",
+  "settle.lua",
+);
 export const READ = assemble("subject-state.lua", "limits.lua", "read.lua");
 export const BEAT = assemble("beat.lua");

@@ -1,16 +1,17 @@
 --[[
 The state of one subject as the scripts see it. First part of every script that touches counters; see scripts.ts.
 
-One string value a subject: little-endian doubles, then tombstones.
+One string value a subject: little-endian doubles, then open reservations, then tombstones.
 
-    doubles     [lastMs, expiresMs, count, recordsAt, overflowUntilMs,
-                 (limitId, length, …length numbers)*,                                    from index 6, as src/core/limits/subject-state.ts
-                 (instance, sequence, expiresMs, step, n, (charge, slotName, held)*n)*]  from index recordsAt: open reservations
+    doubles     [lastMs, expiresMs, count + 65536 · bytes of open reservations, openUntilMs, overflowUntilMs,
+                 (limitId, length, …length numbers)*]                              from index 6, as src/core/limits/subject-state.ts
+    open        (id: 12 bytes, expiresMs: uint48, step: int16, n: uint8, (charge: uint16, slotName: uint48, held: double)*n)*
     tombstones  (id: 12 bytes, second of expiry: uint32)*: reservations that are closed
 
-`count` is how many doubles there are. `overflowUntilMs`: until then a reservation of this subject may have a key of its own (KEYS[subjects + 1])
-with one record like those above; a tombstone there has step −1. Only the first subject of a call has reservations.
-`slotName` of a hold on concurrency is −1: what such a record blocks only comes back through `settle.lua`.
+`count` is how many doubles there are; once loaded, it stands alone at its index. While there are open reservations, the value must be kept
+until `openUntilMs`. Until `overflowUntilMs` a reservation of this subject may have a key of its own (KEYS[subjects + 1]) with one record
+like those above; a tombstone there has step −1. Only the first subject of a call has reservations. Their `slotName` of a hold on
+concurrency is BLOCKS.
 
 Request, ARGV[1], little-endian doubles:
 
@@ -23,6 +24,9 @@ Request, ARGV[1], little-endian doubles:
     keepMs      how long the charges can count at most in ordinary times; ARGV[3] is the same as text
 
 ARGV[2] the reservation's id in 12 bytes; ARGV[4], for tests only, the time in epoch ms.
+
+A script starts from nothing every time, and making a function costs as much as a few calls of it. So the parts are in the order of need:
+what a common call does comes before what only others need.
 ]]
 local call, byte, sub, find, format, floor = redis.call, string.byte, string.sub, string.find, string.format, math.floor
 local packNumbers, unpackNumbers, spread = struct.pack, struct.unpack, unpack
@@ -37,11 +41,17 @@ local CLOCK_STEP_TOLERANCE_MS = 10000
 local SLACK_MS = 10000
 -- How long a closed reservation is remembered: far longer than anybody repeats a settle whose reply was lost (L6).
 local CLOSED_MEMORY_MS = 60000
--- So that a busy subject's value stays small: more open reservations than this, or more closed ones, get keys of their own.
-local OPEN_MAX = 16
+-- So that a busy subject's value stays small: beyond this many bytes of open reservations (16 with four limits each) and of closed ones (64),
+-- further ones get keys of their own.
+local OPEN_BYTES_MAX = 16 * 85
 local TOMBSTONES_BYTES_MAX = 64 * 16
 -- Expired tombstones are looked for from here on: below it looking costs more than carrying them.
-local TOMBSTONES_BYTES_PRUNED = 8 * 16
+local TOMBSTONES_BYTES_PRUNED = 16 * 16
+-- A name that no sub-window has.
+local BLOCKS = 281474976710655
+-- An open reservation with up to this many holds.
+local RECORD_HOLDS_MAX = 16
+local RECORD_FORMAT = '<I6I6I6i2BI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6d'
 
 local function toNumbers(bytes, from, count)
   -- The position behind the last number comes back as well, behind the numbers: everybody counts for themselves.
@@ -76,64 +86,63 @@ else
   clockMs = time[1] * 1000 + floor(time[2] / 1000)
 end
 
--- The numbers of a subject and the whole value, for its tombstones; nothing when there is none.
-local function load(key)
-  local value = call('GET', key)
-  if not value then return end
-  return toNumbers(value, 1, (unpackNumbers('<d', value, 17))), value
-end
-
--- `untilMs`: until when the reservations in it must be kept; 0 where it has none.
-local function save(key, s, untilMs, tombstones)
-  local value = toBytes(s, s[3])
-  if tombstones then value = value .. tombstones end
-  local keepMs = (s[2] > untilMs and s[2] or untilMs) - clockMs + SLACK_MS
-  -- Formatting a number costs as much as a GET, so the caller sends the usual one as text.
-  call('SET', key, value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
-end
-
 -- Index of the first number of the limit's entry, or 0. Its length stands at the index before.
 local function findEntry(s, limitId)
-  local at, stop = 6, s[4]
-  while at < stop do
+  local at, last = 6, s[3]
+  while at < last do
     if s[at] == limitId then return at + 2 end
     at = at + 2 + s[at + 1]
   end
   return 0
 end
 
--- Makes room for `count` numbers (zeros) before index `at` of the limits.
+-- Makes room for `count` numbers (zeros) at index `at`.
 local function insertZeros(s, at, count)
   local last = s[3]
   for i = last, at, -1 do s[i + count] = s[i] end
   for i = at, at + count - 1 do s[i] = 0 end
   s[3] = last + count
-  s[4] = s[4] + count
 end
 
--- Takes `count` numbers at `at` out; `limits` of them belong to the limits.
-local function remove(s, at, count, limits)
+-- Takes `count` numbers at `at` out of the entry.
+local function shrink(s, entry, at, count)
   local last = s[3]
   for i = at + count, last do s[i - count] = s[i] end
   s[3] = last - count
-  s[4] = s[4] - limits
+  s[entry - 1] = s[entry - 1] - count
 end
 
-local function ensureEntry(s, limitId)
-  local entry = findEntry(s, limitId)
-  if entry > 0 then return entry end
-  local at = s[4]
-  insertZeros(s, at, 2)
-  s[at] = limitId
-  return at + 2
-end
-
+-- Gives the entry `count` more numbers (zeros) at its end.
 local function grow(s, entry, count)
   insertZeros(s, entry + s[entry - 1], count)
   s[entry - 1] = s[entry - 1] + count
 end
 
-local function shrink(s, entry, at, count)
-  remove(s, at, count, count)
-  s[entry - 1] = s[entry - 1] - count
+local function ensureEntry(s, limitId)
+  local entry = findEntry(s, limitId)
+  if entry > 0 then return entry end
+  local last = s[3]
+  s[last + 1], s[last + 2] = limitId, 0
+  s[3] = last + 2
+  return last + 3
+end
+
+-- rolling-window.ts: (startMs, lastMs, used, held)*, oldest first. Returns the name of the sub-window that took the charge.
+local function chargeRolling(s, p, used, held, nowMs)
+  local entry, windowMs = ensureEntry(s, a[p + 1]), a[p + 3]
+  local live, stop = entry, entry + s[entry - 1]
+  while live < stop and s[live + 1] + windowMs <= nowMs do live = live + 4 end
+  if live > entry then shrink(s, entry, entry, live - entry) end
+  local length = s[entry - 1]
+  local slot = entry + length - 4
+  if length == 0 or nowMs >= s[slot] + a[p + 4] then
+    grow(s, entry, 4)
+    slot = entry + length
+    s[slot] = nowMs
+  end
+  s[slot + 1] = nowMs
+  s[slot + 2] = s[slot + 2] + used
+  s[slot + 3] = s[slot + 3] + held
+  if nowMs + windowMs > s[2] then s[2] = nowMs + windowMs end
+  return s[slot]
 end

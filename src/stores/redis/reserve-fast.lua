@@ -1,0 +1,107 @@
+--[[
+The common reserve in one pass: new, over rolling windows only, and it fits. Ends the script then. When it meets anything else, it gives up and
+the rest of the script begins again from what is stored, so it writes only once everything is known.
+]]
+local function reserveFast()
+  local subjects, states, values = a[7], {}, {}
+  local reply, size, p, charge = { 0, 0, -1 }, 3, 9 + a[7], 0
+  local record, recordSize = { a[1], a[2], clockMs + a[5], 0, 0 }, 5
+  local openBytes = 0
+  for i = 1, subjects do
+    local value, s, nowMs = call('GET', KEYS[i]), nil, clockMs
+    local charges = a[8 + i]
+    if value then
+      local packed = unpackNumbers('<d', value, 17)
+      local count = packed % 65536
+      s = toNumbers(value, 1, count)
+      s[3] = count
+      if i == 1 then
+        openBytes = (packed - count) / 65536
+        values[1] = sub(value, 8 * count + 1)
+        -- The id may have been seen before, or have a key of its own.
+        if s[5] > clockMs or openBytes > OPEN_BYTES_MAX or find(value, ARGV[2], 8 * count + 1, true) then return end
+      end
+      if s[1] > clockMs then
+        nowMs = s[1]
+        if nowMs - clockMs > CLOCK_STEP_TOLERANCE_MS then return end
+      end
+    else
+      s = { 0, 0, 5, 0, 0 }
+    end
+    if charges > 0 or value then s[1] = nowMs end
+    states[i] = s
+
+    -- Limits usually stand in the order of the charges.
+    local at = 6
+    for _ = 1, charges do
+      local limitId, capacity, windowMs, amount = a[p + 1], a[p + 2], a[p + 3], a[p + 6]
+      local entry = s[at] == limitId and at < s[3] and at + 2 or findEntry(s, limitId)
+      local used, held, moreInMs, fullInMs, lastSlot, moreSlot = 0, 0, 0, 0, 0, 0
+      local isTidy, joins = true, false
+      if entry > 0 then
+        local stop = entry + s[entry - 1]
+        at, lastSlot = stop, stop - 4
+        for slot = entry, lastSlot, 4 do
+          local leftMs = s[slot + 1] + windowMs - nowMs
+          if leftMs > 0 then
+            local slotUsed, slotHeld = s[slot + 2], s[slot + 3]
+            if slotUsed + slotHeld ~= 0 then
+              used, held, fullInMs = used + slotUsed, held + slotHeld, leftMs
+              if moreSlot == 0 then moreInMs, moreSlot = leftMs, slot end
+            end
+          else
+            isTidy = false
+          end
+        end
+        joins = lastSlot >= entry and nowMs < s[lastSlot] + a[p + 4]
+      end
+      -- A limit in shadow mode, or one that does not fit.
+      if a[p] ~= 1 or used + held + a[p + 5] > capacity then return end
+      if amount > 0 then
+        local name
+        if joins and isTidy then
+          s[lastSlot + 1], s[lastSlot + 3], name = nowMs, s[lastSlot + 3] + amount, s[lastSlot]
+          if nowMs + windowMs > s[2] then s[2] = nowMs + windowMs end
+        else
+          name = chargeRolling(s, p, 0, amount, nowMs)
+          if entry > 0 then at = entry + s[entry - 1] end
+        end
+        record[recordSize + 1], record[recordSize + 2], record[recordSize + 3] = charge, name, amount
+        recordSize = recordSize + 3
+        held, fullInMs = held + amount, windowMs
+        if moreSlot == 0 or (joins and moreSlot == lastSlot) then moreInMs = windowMs end
+      end
+      reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = used, held, moreInMs, fullInMs
+      size, charge, p = size + 4, charge + 1, p + 7
+    end
+  end
+  local holds = (recordSize - 5) / 3
+  if holds > RECORD_HOLDS_MAX then return end
+  record[5] = holds
+
+  for i = 1, subjects do
+    local s = states[i]
+    local count, untilMs, tail = s[3], s[2], nil
+    if i == 1 then
+      tail = packNumbers(sub(RECORD_FORMAT, 1, 10 + 5 * holds), spread(record, 1, recordSize))
+      local keptMs = record[3] + CLOSED_MEMORY_MS
+      if openBytes == 0 or keptMs > s[4] then s[4] = keptMs end
+      s[3] = count + 65536 * (openBytes + #tail)
+      if values[1] then tail = openBytes == 0 and tail .. values[1] or sub(values[1], 1, openBytes) .. tail .. sub(values[1], openBytes + 1) end
+      if s[4] > untilMs then untilMs = s[4] end
+      if s[5] > untilMs then untilMs = s[5] end
+    end
+    if i == 1 or s[1] > 0 then
+      local value = toBytes(s, count)
+      if tail then value = value .. tail end
+      local keepMs = untilMs - clockMs + SLACK_MS
+      call('SET', KEYS[i], value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
+    end
+  end
+  return toBytes(reply, size)
+end
+
+if a[3] + a[4] + a[8] == 0 then
+  local reply = reserveFast()
+  if reply then return reply end
+end

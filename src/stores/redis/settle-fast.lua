@@ -1,0 +1,93 @@
+--[[
+The common settle in one pass: of a reservation that is open, was never extended, and is over rolling windows only. Ends the script then. When
+it meets anything else, it gives up and the rest of the script begins again from what is stored, so it writes only once everything is known.
+]]
+local function settleFast()
+  local subjects, states, p, charge = a[7], {}, 9 + a[7], 0
+  local record, nextHold, last
+  local open, tombstones = '', ''
+  for i = 1, subjects do
+    local value, nowMs = call('GET', KEYS[i]), clockMs
+    if not value then return end
+    local packed = unpackNumbers('<d', value, 17)
+    local count = packed % 65536
+    local s = toNumbers(value, 1, count)
+    s[3] = count
+    states[i] = s
+    if i == 1 then
+      local from, tail = 8 * count + 1, 8 * count + (packed - count) / 65536
+      if tail < from then return end
+      -- Only the first of the open reservations is found without looking through them.
+      if sub(value, from, from + 11) ~= ARGV[2] then
+        if tail - from > OPEN_BYTES_MAX then return end
+        local at = from
+        repeat
+          at = at + 21 + 16 * byte(value, at + 20)
+          if at > tail then return end
+        until sub(value, at, at + 11) == ARGV[2]
+        open, from = sub(value, from, at - 1), at
+      end
+      local holds = byte(value, from + 20)
+      if holds > RECORD_HOLDS_MAX then return end
+      record = { unpackNumbers(sub(RECORD_FORMAT, 1, 10 + 5 * holds), value, from) }
+      -- It may have expired or been extended.
+      if record[3] <= clockMs or record[4] ~= 0 then return end
+      nextHold, last = 6, 5 + 3 * holds
+      local behind = from + 21 + 16 * holds
+      if behind <= tail then open = open .. sub(value, behind, tail) end
+      tombstones = bury(sub(value, tail + 1))
+      if not tombstones then return end
+    end
+    if s[1] > clockMs then
+      nowMs = s[1]
+      if nowMs - clockMs > CLOCK_STEP_TOLERANCE_MS then return end
+    end
+    local at = 6
+    for _ = 1, a[8 + i] do
+      local used = a[p + 5]
+      if nextHold <= last and record[nextHold] == charge then
+        local limitId, name, held = a[p + 1], record[nextHold + 1], record[nextHold + 2]
+        local covered = used < held and used or held
+        local entry = s[at] == limitId and at < s[3] and at + 2 or findEntry(s, limitId)
+        if entry > 0 then
+          at = entry + s[entry - 1]
+          for slot = at - 4, entry, -4 do
+            if s[slot] == name then
+              s[slot + 2], s[slot + 3] = s[slot + 2] + covered, s[slot + 3] - held
+              break
+            end
+          end
+        end
+        used, nextHold = used - covered, nextHold + 3
+      end
+      if used > 0 then
+        chargeRolling(s, p, used, 0, nowMs)
+        at = 6
+      end
+      charge, p = charge + 1, p + 7
+    end
+    if s[3] > 5 or s[1] > 0 then s[1] = nowMs end
+  end
+
+  for i = 1, subjects do
+    local s = states[i]
+    local count, untilMs = s[3], s[2]
+    if i == 1 then
+      if open == '' then s[4] = 0 end
+      s[3] = count + 65536 * #open
+      if s[4] > untilMs then untilMs = s[4] end
+      if s[5] > untilMs then untilMs = s[5] end
+      if clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
+    end
+    local value = toBytes(s, count)
+    if i == 1 then value = value .. open .. tombstones end
+    local keepMs = untilMs - clockMs + SLACK_MS
+    call('SET', KEYS[i], value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
+  end
+  return 0
+end
+
+if a[3] < 2 and a[8] == 0 then
+  local outcome = settleFast()
+  if outcome then return outcome end
+end
