@@ -13,8 +13,13 @@ type AsciiClass = (typeof ASCII_CLASSES)[number];
 /** Tokens for a character after a space, a line end, a lower-case letter, an upper-case letter, a digit, a punctuation mark. */
 type AfterEach = readonly [number, number, number, number, number, number];
 
+/** What stands before the first character of a text: no class has this number. */
+const TEXT_START = (1 << TEXT_CLASS_BITS) - 1;
+
 export interface TextWeightsSpec {
   readonly ascii: Readonly<Record<AsciiClass, AfterEach>>;
+  /** Tokens for an ASCII character that begins a text: at least one, when the text is a word. */
+  readonly start: Readonly<Record<AsciiClass, number>>;
   /** Tokens a character of the other classes. */
   readonly other: Readonly<Record<Exclude<TextClassName, AsciiClass>, number>>;
 }
@@ -27,6 +32,7 @@ export function textWeights(spec: TextWeightsSpec): TextWeights {
       // Behind a letter of another script ASCII continues as behind a lower-case letter.
       pairs[(previous << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = after[previous] ?? after[TEXT_CLASS.lower];
     }
+    pairs[(TEXT_START << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = spec.start[name];
   }
   for (const [name, tokens] of Object.entries(spec.other)) {
     const cls = TEXT_CLASS[name as TextClassName];
@@ -52,7 +58,7 @@ const PIECE_CHARS = 1_024;
 export class TextTokenCounter {
   readonly #pairs: Float64Array;
   #tokens = 0;
-  #previous: number = TEXT_CLASS.newline;
+  #previous: number = TEXT_START;
 
   constructor(weights: TextWeights) {
     this.#pairs = weights.pairs;
@@ -70,7 +76,7 @@ export class TextTokenCounter {
 
   /** The next text does not continue the last. */
   breakText(): void {
-    this.#previous = TEXT_CLASS.newline;
+    this.#previous = TEXT_START;
   }
 
   /** Counts `text` from `from` to `to` as the continuation of what came before. */

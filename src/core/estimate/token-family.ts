@@ -17,6 +17,7 @@ const O200K: TextWeightsSpec = {
     digit: [1.535, 0.935, 1.305, 2.011, 0.285, 1.037],
     punctuation: [0.565, 0.714, 0.692, 0.624, 0.817, 0.253],
   },
+  start: { space: 0.1, newline: 0.5, lower: 0.85, upper: 0.65, digit: 1, punctuation: 0.7 },
   other: {
     accented: 1.5,
     cyrillic: 0.25,
@@ -46,18 +47,22 @@ const CLAUDE_OTHER: TextWeightsSpec["other"] = {
 const CLAUDE_3_ASCII = 1.12;
 const CLAUDE_4_7_ASCII = 1.5;
 
-function scaledAscii(factor: number): TextWeightsSpec["ascii"] {
-  const scaled = Object.entries(O200K.ascii).map(([name, after]) => [
+function claude(asciiFactor: number): TextWeights {
+  const ascii = Object.entries(O200K.ascii).map(([name, after]) => [
     name,
-    after.map((tokens) => tokens * factor),
+    after.map((one) => one * asciiFactor),
   ]);
-  return Object.fromEntries(scaled) as TextWeightsSpec["ascii"];
+  return textWeights({
+    ascii: Object.fromEntries(ascii) as TextWeightsSpec["ascii"],
+    start: O200K.start,
+    other: CLAUDE_OTHER,
+  });
 }
 
 const WEIGHTS: Readonly<Record<TokenFamily, TextWeights>> = {
   o200k: textWeights(O200K),
-  claude_3: textWeights({ ascii: scaledAscii(CLAUDE_3_ASCII), other: CLAUDE_OTHER }),
-  claude_4_7: textWeights({ ascii: scaledAscii(CLAUDE_4_7_ASCII), other: CLAUDE_OTHER }),
+  claude_3: claude(CLAUDE_3_ASCII),
+  claude_4_7: claude(CLAUDE_4_7_ASCII),
 };
 
 export function textWeightsOf(family: TokenFamily): TextWeights {

@@ -9,8 +9,10 @@ export class EmittedText {
   readonly #counter: TextTokenCounter;
   #pieces = 0;
 
-  constructor(weights: TextWeights) {
+  /** `frameTokens`: what an answer costs beside its texts. */
+  constructor(weights: TextWeights, frameTokens = 0) {
     this.#counter = new TextTokenCounter(weights);
+    this.#counter.addTokens(frameTokens);
   }
 
   /** Estimated model tokens, a whole number; at least one for anything at all. */
@@ -22,10 +24,13 @@ export class EmittedText {
     return this.#pieces === 0;
   }
 
-  /** Tokens that come with a call of a tool beside its texts. */
-  addTokens(tokens: number): void {
-    this.#pieces++;
+  /** A new call of a tool, by name: `tokens` come with it beside its texts. */
+  addToolCall(name: unknown, tokens: number): void {
     this.#counter.addTokens(tokens);
+    this.#counter.breakText();
+    this.addParsedText(name);
+    this.#counter.breakText();
+    this.#pieces++;
   }
 
   /** Counts the JSON text between its quotes, from `from` to `end` of `event`, which has one character a byte. */

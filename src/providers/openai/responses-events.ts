@@ -9,24 +9,15 @@ import type { StreamReader } from "../http/stream-meter.ts";
 import { errorCodeOf } from "./errors.ts";
 import { readUsage } from "./usage.ts";
 
-/** Frame of a tool call, and of a message, in an answer. */
+/** Frame of a tool call in an answer: recipient, type, end; calls in parallel come in one more frame (recorded streams). */
 const TOOL_CALL_TOKENS = 6;
+const NEXT_TOOL_CALL_TOKENS = 22;
 
 const DELTA = '"delta":"';
 const TYPE = '"type":"';
 
-/** Events whose `delta` is text that the model wrote; audio is base64 and shows its tokens in the usage only. */
-const WRITTEN: ReadonlySet<string> = new Set([
-  "response.output_text.delta",
-  "response.refusal.delta",
-  "response.reasoning_text.delta",
-  "response.reasoning_summary_text.delta",
-  "response.function_call_arguments.delta",
-  "response.custom_tool_call_input.delta",
-  "response.mcp_call_arguments.delta",
-  "response.code_interpreter_call_code.delta",
-  "response.audio.transcript.delta",
-]);
+/** Every `….delta` is text that the model wrote, but for this: base64, whose tokens only the usage shows. */
+const SOUND = "response.audio.delta";
 /** Events that matter beside deltas. */
 const PARSED: ReadonlySet<string> = new Set([
   "response.completed",
@@ -41,6 +32,7 @@ export class ResponsesEvents implements StreamReader {
   readonly watchedPaths: readonly string[] = ["response.usage", "response.error"];
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
+  #toolCalls = 0;
   #usage: Usage | undefined;
   #error: string | undefined;
 
@@ -51,7 +43,7 @@ export class ResponsesEvents implements StreamReader {
 
   read(event: string): boolean {
     const type = typeOf(event);
-    if (WRITTEN.has(type)) {
+    if (type.endsWith(".delta") && type !== SOUND) {
       const at = event.indexOf(DELTA);
       if (at === -1) return false;
       const from = at + DELTA.length;
@@ -83,8 +75,8 @@ export class ResponsesEvents implements StreamReader {
     if (event.type === "error") this.#error ??= errorCodeOf(event.error ?? event);
     const item = event.item;
     if (isJsonObject(item) && typeof item.name === "string") {
-      this.#emitted.addTokens(TOOL_CALL_TOKENS);
-      this.#emitted.addParsedText(item.name);
+      this.#emitted.addToolCall(item.name, this.#toolCalls === 0 ? TOOL_CALL_TOKENS : NEXT_TOOL_CALL_TOKENS);
+      this.#toolCalls++;
     }
     const response = event.response;
     if (!isJsonObject(response)) return;
