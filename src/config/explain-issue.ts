@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { camelCase } from "./camel-case.ts";
 import { closestName } from "./closest-name.ts";
+import type { ConfigurationKind } from "./cross-checks.ts";
 import { fileSchema } from "./file-schema.ts";
 import type { Finding } from "./finding.ts";
 import type { KeyPath } from "./problem.ts";
@@ -29,8 +31,8 @@ function keysAt(path: KeyPath): readonly string[] {
 
 const quoted = (text: string) => JSON.stringify(text);
 
-function unknownKey(path: KeyPath, key: string): Finding {
-  const allowed = keysAt(path);
+function unknownKey(path: KeyPath, key: string, kind: ConfigurationKind): Finding {
+  const allowed = kind === "options" ? keysAt(path).map(camelCase) : keysAt(path);
   const meant = closestName(key, allowed);
   const hint = meant === undefined ? ";" : `; did you mean ${quoted(meant)}?`;
   return {
@@ -52,9 +54,13 @@ const WANTED: Readonly<Record<string, string>> = {
 const isOwnText = (message: string) => !message.startsWith("Invalid ");
 
 /** An issue of the schema in the words of the file: what is allowed there. A strict mapping gives one finding for each unknown key. */
-export function explainIssue(issue: Issue, isPresent: (path: KeyPath) => boolean): readonly Finding[] {
+export function explainIssue(
+  issue: Issue,
+  kind: ConfigurationKind,
+  isPresent: (path: KeyPath) => boolean,
+): readonly Finding[] {
   const path = issue.path as KeyPath;
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(path, key));
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(path, key, kind));
   const allowed =
     isOwnText(issue.message) || issue.code !== "invalid_type"
       ? issue.message

@@ -1,5 +1,6 @@
 import { cwd } from "node:process";
 import type { z } from "zod";
+import { type CamelCase, camelCase } from "./camel-case.ts";
 import { compileSettings } from "./compile-settings.ts";
 import { fileJsonSchema } from "./explain-issue.ts";
 import type { FileInput } from "./file-schema.ts";
@@ -8,10 +9,6 @@ import { ConfigurationError, formatPath, type KeyPath } from "./problem.ts";
 import type { Settings } from "./settings.ts";
 import { validate } from "./validate.ts";
 import type { Environment } from "./yaml-source.ts";
-
-type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
-  ? `${Head}${Capitalize<CamelCase<Tail>>}`
-  : Name;
 
 type CamelKeys<T> = T extends readonly (infer Item)[]
   ? readonly CamelKeys<Item>[]
@@ -24,7 +21,6 @@ export type SluiceOptions = CamelKeys<FileInput>;
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;
 
-const camelCase = (name: string) => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 /** Where programs state no store: nobody expects a library to make directories. */
 const LIBRARY_STORE = "memory:";
 
@@ -67,7 +63,7 @@ function optionsPath(path: KeyPath): string {
  */
 export function settingsFromOptions(options: SluiceOptions, environment: Environment): Settings {
   const raw = asMap(withFileKeys(options, fileJsonSchema()));
-  const { file, errors, warnings } = validate(raw, "program");
+  const { file, errors, warnings } = validate(raw, "options");
   const problemOf = ({ path, message }: { readonly path: KeyPath; readonly message: string }) => ({
     file: undefined,
     line: undefined,

@@ -58,7 +58,7 @@ export function parseFile(
       file: fileName,
       ...position,
       key: "",
-      message: `not YAML: ${message}`,
+      message,
     }));
     throw new ConfigurationError(problems);
   }
@@ -69,7 +69,7 @@ export function parseFile(
     const message = "aliases that repeat each other beyond reason";
     throw new ConfigurationError([{ file: fileName, line: 1, column: 1, key: "", message }]);
   }
-  const { file, errors, warnings } = validate(withNumbers(raw, source), "identity");
+  const { file, errors, warnings } = validate(withNumbers(raw, source), "file");
   // A variable that is missing explains whatever else is wrong with its value.
   const missing = new Set(source.findings.map(({ path }) => formatPath(path)));
   const findings = [...source.findings, ...errors.filter(({ path }) => !missing.has(formatPath(path)))];

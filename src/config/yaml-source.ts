@@ -1,5 +1,6 @@
 import {
   type Document,
+  type ErrorCode,
   isAlias,
   isMap,
   isScalar,
@@ -9,6 +10,7 @@ import {
   parseDocument,
   type Scalar,
   visit,
+  type YAMLError,
 } from "yaml";
 import type { Finding } from "./finding.ts";
 import type { KeyPath } from "./problem.ts";
@@ -35,6 +37,29 @@ const NUMBER = /^-?\d+(\.\d+)?$/;
 const withoutTrailingColon = (text: string) =>
   text.replace(/^(store:[ \t]*memory):(?=[ \t]*(#.*)?\r?$)/gm, "$1 ");
 
+/** What the parser's codes mean. Not its own messages: those quote what they stumble over, which may be a key (X1). */
+const SYNTAX: Partial<Record<ErrorCode, string>> = {
+  BAD_ALIAS: "an alias (*name) without its anchor (&name); quote texts that start with *",
+  BAD_INDENT: "this line is not indented as the ones it belongs to",
+  BAD_DQ_ESCAPE: "a \\ in a text in \"…\" that escapes nothing; use '…' or \\\\",
+  BAD_SCALAR_START: "a text cannot start with this character; quote it",
+  BLOCK_AS_IMPLICIT_KEY: "two keys in one line; quote texts that hold a colon and a space, or end in a colon",
+  DUPLICATE_KEY: "this key is there twice",
+  MISSING_CHAR: "a quote, a bracket, a comma or a colon is missing here",
+  MULTIPLE_DOCS: "a second document (---); a configuration is one",
+  TAB_AS_INDENT: "a tab in the indentation; use spaces",
+  UNEXPECTED_TOKEN:
+    "something that does not belong here; look for a missing quote, bracket or comma before it",
+};
+
+function syntaxMessage(text: string, error: YAMLError): string {
+  // `{ key: ${NAME} }`: the most likely slip, since `key: ${NAME}` in a line of its own is right.
+  if (text.slice(Math.max(0, error.pos[0] - 1), error.pos[0] + 1) === "${") {
+    return 'a variable inside { } or [ ] needs quotes: "${NAME}"';
+  }
+  return SYNTAX[error.code] ?? "this is not valid YAML";
+}
+
 /** A file as parsed: plain values, and where each came from. */
 export class YamlSource {
   readonly #document: Document;
@@ -52,13 +77,11 @@ export class YamlSource {
       prettyErrors: false,
       merge: true,
     });
-    for (const { pos, code, message } of this.#document.errors) {
-      // This message quotes the source too.
-      const shown =
-        code === "BAD_ALIAS"
-          ? "an alias (*name) without its anchor (&name); quote texts that start with *"
-          : message;
-      this.#syntax.push({ position: this.#positionOf(pos[0]), message: shown });
+    // What follows the first error in the syntax is mostly its consequence.
+    const [first] = this.#document.errors.filter(({ code }) => code !== "DUPLICATE_KEY");
+    for (const error of this.#document.errors) {
+      if (error.code !== "DUPLICATE_KEY" && error !== first) continue;
+      this.#syntax.push({ position: this.#positionOf(error.pos[0]), message: syntaxMessage(text, error) });
     }
     if (this.#syntax.length === 0) this.#replaceVariables(environment);
   }
