@@ -23,7 +23,6 @@ const block = (text: string) => (text.startsWith("{") ? ` ${text}` : `\n    ${te
  */
 export function demoFile(environment: Environment, replayUrl: string | undefined): string {
   return `# What Sluice does without a configuration file.
-store: memory:
 providers:
   openai:${block(provider("OPENAI_API_KEY", environment, replayUrl))}
   anthropic:${block(provider("ANTHROPIC_API_KEY", environment, replayUrl))}

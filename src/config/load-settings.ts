@@ -55,7 +55,7 @@ export async function readSettingsFile(file: string): Promise<string> {
 export async function loadSettings(place: SettingsPlace): Promise<Settings> {
   const { file, environment } = place;
   if (file === undefined) {
-    const origin = { name: "the built-in demonstration", directory: cwd(), storeDefault: "memory:" };
+    const origin = { name: "the built-in demonstration", directory: cwd(), storeDefault: STORE_DEFAULT };
     return settingsFromText(demoFile(environment, place.replayUrl), origin, environment);
   }
   return settingsFromText(await readSettingsFile(file), originOf(file), environment);

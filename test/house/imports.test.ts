@@ -34,7 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "library",
     "admin",
   ],
-  cli: ["core", "ports", "config", "replay-provider", "compose.ts"],
+  cli: ["core", "ports", "config", "telemetry", "replay-provider", "compose.ts"],
 };
 
 const IMPORT =

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+import { Command, Option } from "commander";
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+
+const program = new Command("sluice")
+  .description("Rate limiting, cost throttling and burst handling for LLM APIs.")
+  .showHelpAfterError()
+  .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong configuration or arguments.")
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+
+const configOption = () => new Option("--config <file>", "the configuration, see the README");
+const logOption = () =>
+  new Option("--log-level <level>", "how much to log, as JSON lines on standard output").choices(LOG_LEVELS);
+
+// Each command loads what it needs when it runs, so that `--help` and small commands start fast.
+program
+  .command("serve")
+  .description("run the gateway until it is stopped")
+  .addOption(configOption().makeOptionMandatory())
+  .addOption(logOption().default("info"))
+  .action(async (flags: { config: string; logLevel: string }) => {
+    const { serve } = await import("./serve.ts");
+    await serve(flags);
+  });
+
+program
+  .command("start")
+  .description(
+    "run the gateway; without a configuration, a demonstration with two users and recorded answers",
+  )
+  .addOption(configOption())
+  .addOption(logOption())
+  .action(async (flags: { config?: string; logLevel?: string }) => {
+    const { start } = await import("./start.ts");
+    await start(flags.config, flags.logLevel ?? (flags.config === undefined ? "warn" : "info"));
+  });
+
+program
+  .command("check")
+  .description("say what a configuration means, or everything that is wrong with it")
+  .argument("<file>", "the configuration")
+  .option("--json", "for programs: {valid, problems} or {valid, warnings}")
+  .action(async (file: string, flags: { json?: boolean }) => {
+    const { check } = await import("./check.ts");
+    process.exitCode = await check(file, flags.json === true);
+  });
+
+program
+  .command("replay-provider")
+  .description("run a provider that answers like OpenAI and Anthropic from recordings")
+  .option("--host <host>", "where to listen", "127.0.0.1")
+  .option("--port <port>", "0 for any free one", "0")
+  .option("--data <file>", "recordings, one JSON object a line; the bundled ones by default")
+  .option("--limits <limits>", "enforce limits per key, e.g. requests=60/1m,tokens=90000/1m")
+  .option(
+    "--switch <name=value...>",
+    "misbehave: latency_ms=50, fail_status=529, cut_after_chunks=3, chunk_interval_ms=20 …",
+  )
+  .action(async (flags: Record<string, string>) => {
+    const { replayProvider } = await import("./replay-provider.ts");
+    await replayProvider(flags);
+  });
+
+await program.parseAsync();

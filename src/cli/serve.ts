@@ -1,0 +1,109 @@
+import pino from "pino";
+import { type RunningGateway, startGateway } from "../compose.ts";
+import { loadSettings } from "../config/load-settings.ts";
+import { ConfigurationError, formatProblem } from "../config/problem.ts";
+import type { Settings } from "../config/settings.ts";
+import { watchSettings } from "../config/watch-settings.ts";
+import { OperationalError } from "../core/operational-error.ts";
+import { PrometheusTelemetry } from "../telemetry/prometheus-telemetry.ts";
+import { EXIT_CODE, fail } from "./exit-code.ts";
+
+export interface ServeOptions {
+  /** The demonstration where there is none. */
+  readonly config?: string | undefined;
+  readonly logLevel: string;
+  /** Of a provider that stands in for those without a key. */
+  readonly replayUrl?: string | undefined;
+  /** Is told where the gateway listens, once it does. */
+  readonly onReady?: (url: string, settings: Settings) => void;
+  /** Closed after the gateway. */
+  readonly onClosed?: () => Promise<void>;
+}
+
+/** Loads a configuration, or ends the process with everything that is wrong with it. */
+export async function settingsOrExit(file: string | undefined, replayUrl?: string): Promise<Settings> {
+  try {
+    return await loadSettings({ file, environment: process.env, replayUrl });
+  } catch (error) {
+    if (error instanceof ConfigurationError) fail(error.message, EXIT_CODE.invalid);
+    throw error;
+  }
+}
+
+async function startOrExit(settings: Settings, telemetry: PrometheusTelemetry): Promise<RunningGateway> {
+  try {
+    return await startGateway(settings, telemetry);
+  } catch (error) {
+    const { host, port } = settings.listen;
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "EADDRINUSE")
+      fail(`${host}:${port} is taken: another program listens there (see \`listen\` in the configuration)`);
+    if (code === "EACCES" || code === "EADDRNOTAVAIL")
+      fail(`Sluice cannot listen on ${host}:${port}: ${String(code)}`);
+    if (error instanceof OperationalError) fail(error.message);
+    throw error;
+  }
+}
+
+/** Runs a gateway until SIGTERM or SIGINT, then drains it and exits with 0 (X6). A second signal ends it at once. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const settings = await settingsOrExit(options.config, options.replayUrl);
+  const telemetry = new PrometheusTelemetry(pino({ level: options.logLevel }));
+  for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
+  const gateway = await startOrExit(settings, telemetry);
+  const watched =
+    options.config === undefined ? undefined : await watchConfiguration(options.config, gateway, telemetry);
+  telemetry.log("info", "listening", { url: gateway.url, configuration: settings.origin });
+  options.onReady?.(gateway.url, settings);
+
+  let isStopping = false;
+  const stop = (signal: string) => {
+    if (isStopping) process.exit(EXIT_CODE.failed);
+    isStopping = true;
+    telemetry.log("info", "stopping: no new calls, waiting for those in flight", { signal });
+    watched?.close();
+    gateway
+      .close()
+      .then(() => options.onClosed?.())
+      .then(
+        () => process.exit(EXIT_CODE.ok),
+        (error: unknown) => fail(`the gateway could not be stopped in order: ${String(error)}`),
+      );
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}
+
+/** What cannot change while a gateway runs, and would be misunderstood if it were ignored in silence. */
+function needsRestart(before: Settings, after: Settings): string[] {
+  const changed: string[] = [];
+  if (before.listen.host !== after.listen.host || before.listen.port !== after.listen.port)
+    changed.push("listen");
+  if (JSON.stringify(before.store) !== JSON.stringify(after.store)) changed.push("store");
+  return changed;
+}
+
+async function watchConfiguration(file: string, gateway: RunningGateway, telemetry: PrometheusTelemetry) {
+  let current = await loadSettings({ file, environment: process.env });
+  return watchSettings({
+    file,
+    environment: process.env,
+    onSettings: (settings) => {
+      gateway.useSettings(settings);
+      telemetry.count("config-reloaded");
+      telemetry.log("info", "the changed configuration is in force", { configuration: file });
+      for (const key of needsRestart(current, settings)) {
+        telemetry.log("warn", `the change of \`${key}\` needs a restart`);
+      }
+      for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
+      current = settings;
+    },
+    onError: (error) => {
+      telemetry.count("config-rejected");
+      telemetry.log(
+        "error",
+        `the changed configuration is not valid, the one before stays in force:\n${error.message}`,
+      );
+    },
+  });
+}

@@ -1,0 +1,37 @@
+import { DEMO_KEYS, hasProviderKey } from "../config/demo-settings.ts";
+import { runReplayProvider } from "../replay-provider/run-replay-provider.ts";
+import { serve } from "./serve.ts";
+
+function demonstration(url: string, isReplayed: boolean): string {
+  const call = (key: string) =>
+    `curl ${url}/v1/chat/completions -H "authorization: Bearer ${key}" -H "content-type: application/json" \\
+    -d '{"model": "gpt-4o-mini", "max_tokens": 20, "messages": [{"role": "user", "content": "hello"}]}'`;
+  return `
+Sluice listens on ${url}${isReplayed ? ", in front of a bundled provider that answers from recordings" : ""}.
+Two users: alice (plan free: 10 requests a minute, 100 an hour, 1,000 tokens a minute) and bob (premium: 10,000 tokens a minute).
+
+A call of alice's:
+  ${call(DEMO_KEYS.free)}
+
+How her limits stand:
+  curl ${url}/sluice/v1/limits -H "authorization: Bearer ${DEMO_KEYS.free}"
+
+Her eleventh call in a minute is refused, and bob's is not:
+  for i in $(seq 11); do curl -s -o /dev/null -w "%{http_code}\\n" ${url}/v1/models -H "authorization: Bearer ${DEMO_KEYS.free}"; done
+  ${call(DEMO_KEYS.premium)}
+
+Your own configuration: npm start -- --config sluice.yaml (the README has one to begin with). Ctrl-C ends this.
+`;
+}
+
+/** What `npm start` runs: the given configuration, or a demonstration that needs nothing. */
+export async function start(config: string | undefined, logLevel: string): Promise<void> {
+  if (config !== undefined) return serve({ config, logLevel });
+  const provider = hasProviderKey(process.env) ? undefined : await runReplayProvider();
+  await serve({
+    logLevel,
+    replayUrl: provider?.url,
+    onReady: (url) => process.stdout.write(demonstration(url, provider !== undefined)),
+    onClosed: async () => provider?.close(),
+  });
+}
