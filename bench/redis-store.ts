@@ -25,7 +25,9 @@ const rolling = (id: number, windowMs: number): LimitSpec => ({
   grainMs: windowMs / 10,
   shadow: false,
 });
-const SPECS = [60_000, 3_600_000, 60_000, 86_400_000].map((windowMs, i) => rolling(234_567_890_123 + i, windowMs));
+const SPECS = [60_000, 3_600_000, 60_000, 86_400_000].map((windowMs, i) =>
+  rolling(234_567_890_123 + i, windowMs),
+);
 const HOLDS = [1, 1, 1_500, 4_500_000];
 const USED = [1, 1, 1_200, 3_600_000];
 
@@ -47,7 +49,11 @@ interface Measured {
 }
 
 /** Runs `call(0 … count − 1)` with many in flight. */
-async function measure(server: Redis, count: number, call: (index: number) => Promise<unknown>): Promise<Measured> {
+async function measure(
+  server: Redis,
+  count: number,
+  call: (index: number) => Promise<unknown>,
+): Promise<Measured> {
   const before = await serverSeconds(server);
   const start = performance.now();
   let next = 0;
@@ -80,7 +86,7 @@ async function rates(server: Redis, store: RedisLimitStore): Promise<void> {
     sequence += USERS;
     const user = (index: number) => `user=user-${index}`;
     const measured: [string, Measured][] = [
-      ["return 1", await measure(server, USERS, (i) => server.evalshaBuffer(sha, 1, user(i)))],
+      ["return 1", await measure(server, USERS, (i) => server.callBuffer("evalsha", sha, 1, user(i)))],
       ["reserve", await measure(server, USERS, (i) => store.reserve(reserveRequest(user(i), first + i)))],
       ["settle", await measure(server, USERS, (i) => store.settle(settleRequest(user(i), first + i)))],
     ];
@@ -107,7 +113,9 @@ async function memory(server: Redis, store: RedisLimitStore): Promise<void> {
   });
   const bytes = ((await usedMemory(server)) - before) / MEMORY_USERS;
   const key = await server.randomkey();
-  console.log(`memory     ${bytes.toFixed(0)} bytes a user; MEMORY USAGE ${await server.memory("USAGE", String(key))}, value ${await server.strlen(String(key))}`);
+  console.log(
+    `memory     ${bytes.toFixed(0)} bytes a user; MEMORY USAGE ${await server.memory("USAGE", String(key))}, value ${await server.strlen(String(key))}`,
+  );
 }
 
 async function main(): Promise<void> {

@@ -108,7 +108,7 @@ export class RedisLimitStore implements LimitStore {
   release(request: SettleRequest): Promise<SettleOutcome> {
     this.#lost.forget(request.id);
     this.#slots.closed(request.id);
-    return this.#end(request, SETTLE_MODE.release);
+    return this.#end(withoutUse(request), SETTLE_MODE.release);
   }
 
   async read(requests: readonly ReadRequest[]): Promise<readonly LimitReading[]> {
@@ -221,7 +221,7 @@ async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]>
 }
 
 /** What releases a reservation. */
-function withoutUse({ id, subjects }: ReserveRequest): SettleRequest {
+function withoutUse({ id, subjects }: ReserveRequest | SettleRequest): SettleRequest {
   return {
     id,
     subjects: subjects.map(({ key, charges }) => ({

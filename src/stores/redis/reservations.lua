@@ -6,7 +6,7 @@ local CHARGES = 9 + subjects
 -- An open reservation without its holds, and one hold: see subject-state.lua.
 local RECORD, HOLD, RECORD_BYTES, HOLD_BYTES = '<I6I6I6i2B', '<I2I6d', 21, 16
 
-local states = {}
+local states, tails, opens = {}, {}, {}
 -- Of the first subject, as they are saved again.
 local openRecords, tombstones = '', ''
 -- What the caller finds: 'none', 'open' or 'closed'. Where open: its last step, its expiry, and its holds (charge, slotName, held)*.
@@ -85,10 +85,9 @@ for i = 1, subjects do
     local count = packed % 65536
     local s = toNumbers(value, 1, count)
     s[3] = count
-    states[i] = s
+    states[i], tails[i], opens[i] = s, sub(value, 8 * count + 1), (packed - count) / 65536
     if i == 1 then
-      local tail = 8 * count + (packed - count) / 65536
-      openRecords, tombstones = sub(value, 8 * count + 1, tail), sub(value, tail + 1)
+      openRecords, tombstones = sub(tails[1], 1, opens[1]), sub(tails[1], opens[1] + 1)
       lookThroughOpen(ARGV[2])
       if standing == 'none' and isTombstone(ARGV[2]) then standing = 'closed' end
       if standing == 'none' and s[5] > clockMs then
@@ -132,22 +131,10 @@ local function saveRecord(atStep, untilMs, list)
   openRecords = openRecords .. record
 end
 
-local function save(i)
-  local s = states[i]
-  local count = s[3]
-  if i > 1 then
-    local keepMs = s[2] - clockMs + SLACK_MS
-    call('SET', KEYS[i], toBytes(s, count), 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
-    return
+local function saveSubject(i)
+  if i == 1 then
+    save(KEYS[1], states[1], openRecords .. tombstones, #openRecords)
+  else
+    save(KEYS[i], states[i], tails[i] or '', opens[i] or 0)
   end
-  local untilMs = s[2] > s[5] and s[2] or s[5]
-  if openRecords == '' then s[4] = 0 end
-  if s[4] > untilMs then untilMs = s[4] end
-  if tombstones ~= '' and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
-  local keepMs = untilMs - clockMs + SLACK_MS
-  s[3] = count + 65536 * #openRecords
-  local value = toBytes(s, count) .. openRecords .. tombstones
-  s[3] = count
-  -- Formatting a number costs as much as a GET, so the caller sends the usual one as text.
-  call('SET', KEYS[1], value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
 end

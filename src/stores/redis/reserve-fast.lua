@@ -3,10 +3,9 @@ The common reserve in one pass: new, over rolling windows only, and it fits. End
 the rest of the script begins again from what is stored, so it writes only once everything is known.
 ]]
 local function reserveFast()
-  local subjects, states, values = a[7], {}, {}
+  local subjects, states, tails, opens = a[7], {}, {}, {}
   local reply, size, p, charge = { 0, 0, -1 }, 3, 9 + a[7], 0
   local record, recordSize = { a[1], a[2], clockMs + a[5], 0, 0 }, 5
-  local openBytes = 0
   for i = 1, subjects do
     local value, s, nowMs = call('GET', KEYS[i]), nil, clockMs
     local charges = a[8 + i]
@@ -15,12 +14,11 @@ local function reserveFast()
       local count = packed % 65536
       s = toNumbers(value, 1, count)
       s[3] = count
-      if i == 1 then
-        openBytes = (packed - count) / 65536
-        values[1] = sub(value, 8 * count + 1)
-        -- The id may have been seen before, or have a key of its own.
-        if s[5] > clockMs or openBytes > OPEN_BYTES_MAX or find(value, ARGV[2], 8 * count + 1, true) then return end
+      if #value > 8 * count then
+        tails[i], opens[i] = sub(value, 8 * count + 1), (packed - count) / 65536
       end
+      -- The id may have been seen before, or have a key of its own.
+      if i == 1 and (s[5] > clockMs or packed > PACKED_OPEN_MAX or find(value, ARGV[2], 8 * count + 1, true)) then return end
       if s[1] > clockMs then
         nowMs = s[1]
         if nowMs - clockMs > CLOCK_STEP_TOLERANCE_MS then return end
@@ -28,7 +26,7 @@ local function reserveFast()
     else
       s = { 0, 0, 5, 0, 0 }
     end
-    if charges > 0 or value then s[1] = nowMs end
+    if charges > 0 or s[1] > 0 then s[1] = nowMs end
     states[i] = s
 
     -- Limits usually stand in the order of the charges.
@@ -80,23 +78,19 @@ local function reserveFast()
   record[5] = holds
 
   for i = 1, subjects do
-    local s = states[i]
-    local count, untilMs, tail = s[3], s[2], nil
+    local s, tail, openBytes = states[i], tails[i] or '', opens[i] or 0
     if i == 1 then
-      tail = packNumbers(sub(RECORD_FORMAT, 1, 10 + 5 * holds), spread(record, 1, recordSize))
+      local own = packNumbers(sub(RECORD_FORMAT, 1, 10 + 5 * holds), spread(record, 1, recordSize))
       local keptMs = record[3] + CLOSED_MEMORY_MS
-      if openBytes == 0 or keptMs > s[4] then s[4] = keptMs end
-      s[3] = count + 65536 * (openBytes + #tail)
-      if values[1] then tail = openBytes == 0 and tail .. values[1] or sub(values[1], 1, openBytes) .. tail .. sub(values[1], openBytes + 1) end
-      if s[4] > untilMs then untilMs = s[4] end
-      if s[5] > untilMs then untilMs = s[5] end
+      if openBytes == 0 then
+        s[4], tail = keptMs, own .. tail
+      else
+        if keptMs > s[4] then s[4] = keptMs end
+        tail = sub(tail, 1, openBytes) .. own .. sub(tail, openBytes + 1)
+      end
+      openBytes = openBytes + #own
     end
-    if i == 1 or s[1] > 0 then
-      local value = toBytes(s, count)
-      if tail then value = value .. tail end
-      local keepMs = untilMs - clockMs + SLACK_MS
-      call('SET', KEYS[i], value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
-    end
+    if i == 1 or s[1] > 0 then save(KEYS[i], s, tail, openBytes) end
   end
   return toBytes(reply, size)
 end

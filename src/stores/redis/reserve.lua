@@ -99,7 +99,7 @@ local reply = { verdict, waitMs, limiting }
 local size, p = 3, CHARGES
 for i = 1, subjects do
   local s = states[i]
-  if changed and s and (i == 1 or s[1] > 0) then save(i) end
+  if changed and s and (i == 1 or s[1] > 0) then saveSubject(i) end
   for _ = 1, a[8 + i] do
     reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = readLimit(s, p)
     size = size + 4

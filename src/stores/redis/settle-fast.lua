@@ -3,9 +3,8 @@ The common settle in one pass: of a reservation that is open, was never extended
 it meets anything else, it gives up and the rest of the script begins again from what is stored, so it writes only once everything is known.
 ]]
 local function settleFast()
-  local subjects, states, p, charge = a[7], {}, 9 + a[7], 0
+  local subjects, states, tails, opens, p, charge = a[7], {}, {}, {}, 9 + a[7], 0
   local record, nextHold, last
-  local open, tombstones = '', ''
   for i = 1, subjects do
     local value, nowMs = call('GET', KEYS[i]), clockMs
     if not value then return end
@@ -13,9 +12,9 @@ local function settleFast()
     local count = packed % 65536
     local s = toNumbers(value, 1, count)
     s[3] = count
-    states[i] = s
+    states[i], tails[i], opens[i] = s, sub(value, 8 * count + 1), (packed - count) / 65536
     if i == 1 then
-      local from, tail = 8 * count + 1, 8 * count + (packed - count) / 65536
+      local from, tail, open = 8 * count + 1, 8 * count + opens[1], ''
       if tail < from then return end
       -- Only the first of the open reservations is found without looking through them.
       if sub(value, from, from + 11) ~= ARGV[2] then
@@ -35,8 +34,9 @@ local function settleFast()
       nextHold, last = 6, 5 + 3 * holds
       local behind = from + 21 + 16 * holds
       if behind <= tail then open = open .. sub(value, behind, tail) end
-      tombstones = bury(sub(value, tail + 1))
+      local tombstones = bury(sub(value, tail + 1))
       if not tombstones then return end
+      tails[1], opens[1] = open .. tombstones, #open
     end
     if s[1] > clockMs then
       nowMs = s[1]
@@ -69,21 +69,7 @@ local function settleFast()
     if s[3] > 5 or s[1] > 0 then s[1] = nowMs end
   end
 
-  for i = 1, subjects do
-    local s = states[i]
-    local count, untilMs = s[3], s[2]
-    if i == 1 then
-      if open == '' then s[4] = 0 end
-      s[3] = count + 65536 * #open
-      if s[4] > untilMs then untilMs = s[4] end
-      if s[5] > untilMs then untilMs = s[5] end
-      if clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
-    end
-    local value = toBytes(s, count)
-    if i == 1 then value = value .. open .. tombstones end
-    local keepMs = untilMs - clockMs + SLACK_MS
-    call('SET', KEYS[i], value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
-  end
+  for i = 1, subjects do save(KEYS[i], states[i], tails[i], opens[i]) end
   return 0
 end
 

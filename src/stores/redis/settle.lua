@@ -65,10 +65,10 @@ elseif hasOverflow then
   call('DEL', KEYS[subjects + 1])
 end
 
-save(1)
+saveSubject(1)
 if isKnown or mode == 0 then
   for i = 2, subjects do
-    if states[i][1] > 0 then save(i) end
+    if states[i][1] > 0 then saveSubject(i) end
   end
 end
 return isKnown and 0 or 2

@@ -8,9 +8,11 @@ One string value a subject: little-endian doubles, then open reservations, then 
     open        (id: 12 bytes, expiresMs: uint48, step: int16, n: uint8, (charge: uint16, slotName: uint48, held: double)*n)*
     tombstones  (id: 12 bytes, second of expiry: uint32)*: reservations that are closed
 
-`count` is how many doubles there are; once loaded, it stands alone at its index. While there are open reservations, the value must be kept
+`count` is how many doubles there are; once loaded, it stands alone at its index. A subject that is not the first of a call may have been the
+first of another, so what follows the doubles is always kept. While there are open reservations, the value must be kept
 until `openUntilMs`. Until `overflowUntilMs` a reservation of this subject may have a key of its own (KEYS[subjects + 1]) with one record
-like those above; a tombstone there has step −1. Only the first subject of a call has reservations. Their `slotName` of a hold on
+like those above; a tombstone there has step −1. The first subject of a call keeps its
+reservation. `slotName` of a hold on
 concurrency is BLOCKS.
 
 Request, ARGV[1], little-endian doubles:
@@ -44,6 +46,7 @@ local CLOSED_MEMORY_MS = 60000
 -- So that a busy subject's value stays small: beyond this many bytes of open reservations (16 with four limits each) and of closed ones (64),
 -- further ones get keys of their own.
 local OPEN_BYTES_MAX = 16 * 85
+local PACKED_OPEN_MAX = 65536 * OPEN_BYTES_MAX
 local TOMBSTONES_BYTES_MAX = 64 * 16
 -- Expired tombstones are looked for from here on: below it looking costs more than carrying them.
 local TOMBSTONES_BYTES_PRUNED = 16 * 16
@@ -145,4 +148,19 @@ local function chargeRolling(s, p, used, held, nowMs)
   s[slot + 3] = s[slot + 3] + held
   if nowMs + windowMs > s[2] then s[2] = nowMs + windowMs end
   return s[slot]
+end
+
+-- `tail` is what stands behind the numbers; `openBytes` of it are open reservations.
+local function save(key, s, tail, openBytes)
+  local count, untilMs = s[3], s[2]
+  if openBytes == 0 then s[4] = 0 end
+  if s[4] > untilMs then untilMs = s[4] end
+  if s[5] > untilMs then untilMs = s[5] end
+  if #tail > openBytes and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
+  s[3] = count + 65536 * openBytes
+  local value = toBytes(s, count) .. tail
+  s[3] = count
+  local keepMs = untilMs - clockMs + SLACK_MS
+  -- Formatting a number costs as much as a GET, so the caller sends the usual one as text.
+  call('SET', key, value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
 end
