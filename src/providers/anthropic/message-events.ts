@@ -8,10 +8,6 @@ import type { StreamReader } from "../http/stream-meter.ts";
 import { errorCodeOf } from "./errors.ts";
 import { mergedUsage, readUsage } from "./usage.ts";
 
-/** Frame of an answer, and of a tool call in it (fit over 232 answers without and 148 with tools). */
-export const ANSWER_TOKENS = 3;
-const TOOL_CALL_TOKENS = 40;
-
 const DELTA_EVENT = "event: content_block_delta";
 /** The usual deltas: what stands before their text. */
 const OPENINGS: readonly string[] = [
@@ -112,7 +108,7 @@ export class MessageEvents implements StreamReader {
 
   #addBlock(block: JsonObject): void {
     if (block.type === "tool_use" || block.type === "server_tool_use") {
-      this.#emitted.addToolCall(block.name, TOOL_CALL_TOKENS);
+      this.#emitted.addToolCall(block.name);
     }
     this.#emitted.addParsedText(block.text);
   }

@@ -1,4 +1,3 @@
-import type { TextWeights } from "../../core/estimate/text-tokens.ts";
 import type { Usage } from "../../core/estimate/usage.ts";
 import type { MeteredUsage, ParsedCall, UsageMeter } from "../../ports/provider-format.ts";
 import { isJsonObject, type JsonObject } from "./body-json.ts";
@@ -18,16 +17,14 @@ export type UsageReader = (usage: JsonObject) => Usage | undefined;
 export class AnswerMeter implements UsageMeter {
   readonly #call: ParsedCall;
   readonly #readUsage: UsageReader;
-  readonly #weights: TextWeights;
   readonly #watcher = new JsonWatcher({ paths: ["usage", "error"], capture: true });
   #head: Buffer[] = [];
   #headBytes = 0;
   #bytes = 0;
 
-  constructor(call: ParsedCall, readUsage: UsageReader, weights: TextWeights) {
+  constructor(call: ParsedCall, readUsage: UsageReader) {
     this.#call = call;
     this.#readUsage = readUsage;
-    this.#weights = weights;
   }
 
   push(chunk: Buffer): Buffer {
@@ -60,7 +57,7 @@ export class AnswerMeter implements UsageMeter {
   #writtenTokens(): number {
     if (this.#call.endpoint === "embeddings" || this.#headBytes === 0) return 0;
     const head = Buffer.concat(this.#head).toString("latin1");
-    const written = new EmittedText(this.#weights);
+    const written = new EmittedText(this.#call.model);
     WRITTEN.lastIndex = 0;
     while (WRITTEN.exec(head) !== null) {
       const from = WRITTEN.lastIndex;

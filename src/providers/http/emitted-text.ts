@@ -1,4 +1,10 @@
-import { TextTokenCounter, type TextWeights } from "../../core/estimate/text-tokens.ts";
+import { TextTokenCounter } from "../../core/estimate/text-tokens.ts";
+import {
+  type AnswerFrames,
+  answerFramesOf,
+  textWeightsOf,
+  tokenFamilyOf,
+} from "../../core/estimate/token-family.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -7,30 +13,35 @@ const FIRST_NON_ASCII = 0x80;
 /** Counts what a model has written, from the JSON texts of its stream, so that a cut stream can be settled (S2). */
 export class EmittedText {
   readonly #counter: TextTokenCounter;
+  readonly #frames: AnswerFrames;
+  readonly #frameTokensOfApi: number;
   #pieces = 0;
+  #toolCalls = 0;
 
-  /** `frameTokens`: what an answer costs beside its texts. */
-  constructor(weights: TextWeights, frameTokens = 0) {
-    this.#counter = new TextTokenCounter(weights);
-    this.#counter.addTokens(frameTokens);
+  /** By the tokenizer of `model`; `frameTokens` come with an answer of this API beside its texts. */
+  constructor(model: string, frameTokens = 0) {
+    const family = tokenFamilyOf(model);
+    this.#counter = new TextTokenCounter(textWeightsOf(family));
+    this.#frames = answerFramesOf(family);
+    this.#frameTokensOfApi = frameTokens;
   }
 
-  /** Estimated model tokens, a whole number; at least one for anything at all. */
+  /** Estimated model tokens, a whole number; no fewer than pieces, as no stream sends a piece of a token. */
   get tokens(): number {
-    return this.#pieces === 0 ? 0 : Math.max(1, Math.round(this.#counter.tokens));
+    if (this.isEmpty) return 0;
+    return Math.max(this.#pieces, Math.round(this.#counter.tokens)) + this.#frameTokens();
   }
 
   get isEmpty(): boolean {
-    return this.#pieces === 0;
+    return this.#pieces + this.#toolCalls === 0;
   }
 
-  /** A new call of a tool, by name: `tokens` come with it beside its texts. */
-  addToolCall(name: unknown, tokens: number): void {
-    this.#counter.addTokens(tokens);
+  /** A new call of a tool begins. */
+  addToolCall(name: unknown): void {
+    this.#toolCalls++;
     this.#counter.breakText();
     this.addParsedText(name);
     this.#counter.breakText();
-    this.#pieces++;
   }
 
   /** Counts the JSON text between its quotes, from `from` to `end` of `event`, which has one character a byte. */
@@ -46,6 +57,15 @@ export class EmittedText {
     if (typeof value !== "string" || value === "") return;
     this.#pieces++;
     this.#counter.addText(utf8(value));
+  }
+
+  #frameTokens(): number {
+    const { answer, toolCall, nextToolCall } = this.#frames;
+    return (
+      this.#frameTokensOfApi +
+      answer +
+      (this.#toolCalls === 0 ? 0 : toolCall + nextToolCall * (this.#toolCalls - 1))
+    );
   }
 }
 

@@ -9,10 +9,6 @@ import type { StreamReader } from "../http/stream-meter.ts";
 import { errorCodeOf } from "./errors.ts";
 import { readUsage } from "./usage.ts";
 
-/** Frame of a tool call in an answer: recipient, type, end; calls in parallel come in one more frame (recorded streams). */
-const TOOL_CALL_TOKENS = 6;
-const NEXT_TOOL_CALL_TOKENS = 22;
-
 const CONTENT = '"delta":{"content":"';
 const ARGUMENTS_START = /"delta":\{"tool_calls":\[\{"index":\d+,"function":\{"arguments":"/;
 const ARGUMENTS = '"function":{"arguments":"';
@@ -27,7 +23,6 @@ export class ChatEvents implements StreamReader {
   readonly watchedPaths: readonly string[] = ["usage"];
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
-  #toolCalls = 0;
   #usage: Usage | undefined;
   /** The provider has said its last word on the usage. */
   #hasEnded = false;
@@ -118,8 +113,7 @@ export class ChatEvents implements StreamReader {
   #addFunction(call: unknown): void {
     if (!isJsonObject(call)) return;
     if (typeof call.name === "string") {
-      this.#emitted.addToolCall(call.name, this.#toolCalls === 0 ? TOOL_CALL_TOKENS : NEXT_TOOL_CALL_TOKENS);
-      this.#toolCalls++;
+      this.#emitted.addToolCall(call.name);
     }
     this.#emitted.addParsedText(call.arguments ?? call.input);
   }

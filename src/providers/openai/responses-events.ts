@@ -9,10 +9,6 @@ import type { StreamReader } from "../http/stream-meter.ts";
 import { errorCodeOf } from "./errors.ts";
 import { readUsage } from "./usage.ts";
 
-/** Frame of a tool call in an answer: recipient, type, end; calls in parallel come in one more frame (recorded streams). */
-const TOOL_CALL_TOKENS = 6;
-const NEXT_TOOL_CALL_TOKENS = 22;
-
 const DELTA = '"delta":"';
 const TYPE = '"type":"';
 
@@ -32,7 +28,6 @@ export class ResponsesEvents implements StreamReader {
   readonly watchedPaths: readonly string[] = ["response.usage", "response.error"];
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
-  #toolCalls = 0;
   #usage: Usage | undefined;
   #error: string | undefined;
 
@@ -75,8 +70,7 @@ export class ResponsesEvents implements StreamReader {
     if (event.type === "error") this.#error ??= errorCodeOf(event.error ?? event);
     const item = event.item;
     if (isJsonObject(item) && typeof item.name === "string") {
-      this.#emitted.addToolCall(item.name, this.#toolCalls === 0 ? TOOL_CALL_TOKENS : NEXT_TOOL_CALL_TOKENS);
-      this.#toolCalls++;
+      this.#emitted.addToolCall(item.name);
     }
     const response = event.response;
     if (!isJsonObject(response)) return;
