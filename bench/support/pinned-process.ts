@@ -8,6 +8,8 @@ import { setTimeout as delay } from "node:timers/promises";
 export const PROGRAM_CORE = 0;
 export const SUPPORT_CORE = 1;
 
+/** The strongest there is. */
+const NICENESS = "-20";
 /** A program that does not answer within this is broken: the slowest peer needs about three seconds on a busy machine. */
 const READY_MS_MAX = 20_000;
 /** How long a program may take to end after SIGTERM before it is killed. */
@@ -82,8 +84,9 @@ export function startPinned(
   command: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): PinnedProcess {
-  // taskset replaces itself by the command, so the pid is the command's own.
-  const child = spawn("taskset", ["-c", String(core), ...command], {
+  // nice and taskset replace themselves by the command, so the pid is the command's own. Where this is root, the other programs of a shared
+  // machine get little of the core while something is measured; elsewhere nice says that it may not, and runs the command all the same.
+  const child = spawn("nice", ["-n", NICENESS, "taskset", "-c", String(core), ...command], {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
