@@ -99,7 +99,7 @@ function checkProviders(file: RawMap, report: Report): void {
       if (seen.has(accountName)) {
         report({
           path: [...path, "accounts", i, "name"],
-          showsValue: true,
+          shows: "value",
           message: "another account has this name",
         });
       }
@@ -128,7 +128,7 @@ function checkPlans(file: RawMap, report: Report): void {
     const maxWaitMs = parseDuration(asText(plan.max_wait) ?? "");
     if (maxWaitMs !== undefined && (maxWaitMs < 1 || maxWaitMs > MAX_WAIT_MS_MAX)) {
       const most = formatDuration(MAX_WAIT_MS_MAX);
-      report({ path: [...path, "max_wait"], showsValue: true, message: `allowed: from 1ms to ${most}` });
+      report({ path: [...path, "max_wait"], shows: "value", message: `allowed: from 1ms to ${most}` });
     }
   }
 }
@@ -148,7 +148,7 @@ function checkLimitNames(file: RawMap, report: Report): void {
   const complain = (name: string, path: KeyPath, limit: RawMap) => {
     if (limit.name !== undefined) {
       const message = "another limit that can apply to the same call has this name";
-      report({ path: [...path, "name"], showsValue: true, message });
+      report({ path: [...path, "name"], shows: "value", message });
     } else {
       report({
         path,
@@ -184,7 +184,7 @@ function checkIdentity(file: RawMap, report: Report): void {
   const plans = planNames(file);
   const isKnown = (plan: unknown, path: KeyPath) => {
     if (typeof plan !== "string" || plans.includes(plan)) return;
-    report({ path, showsValue: true, message: `there is no such plan; allowed: ${plans.join(", ")}` });
+    report({ path, shows: "value", message: `there is no such plan; allowed: ${plans.join(", ")}` });
   };
   isKnown(identity.default_plan, ["identity", "default_plan"]);
   if (identity.anonymous !== "reject") isKnown(identity.anonymous, ["identity", "anonymous"]);
@@ -202,7 +202,7 @@ function checkIdentity(file: RawMap, report: Report): void {
     if (hash !== undefined) hashes.add(hash);
     const name = asText(key.name);
     if (name !== undefined && names.has(name)) {
-      report({ path: [...path, "name"], showsValue: true, message: "another key has this name" });
+      report({ path: [...path, "name"], shows: "value", message: "another key has this name" });
     }
     if (name !== undefined) names.add(name);
     if (key.plan === undefined && !hasDefault) {
@@ -218,7 +218,7 @@ function checkIdentity(file: RawMap, report: Report): void {
     if (lower === undefined) continue;
     const path = ["identity", "trusted_headers", name];
     if (used.has(lower))
-      report({ path, showsValue: true, message: "two attributes cannot come from one header" });
+      report({ path, shows: "value", message: "two attributes cannot come from one header" });
     used.add(lower);
   }
 }
@@ -230,6 +230,6 @@ function checkAliases(aliases: RawMap, report: Report): void {
   for (const [alias, model] of Object.entries(aliases)) {
     if (typeof model !== "string" || !Object.hasOwn(aliases, model)) continue;
     const message = "an alias stands for a model, not for another alias";
-    report({ path: ["aliases", alias], showsValue: true, message });
+    report({ path: ["aliases", alias], shows: "value", message });
   }
 }

@@ -51,6 +51,8 @@ const WANTED: Readonly<Record<string, string>> = {
   number: "a number",
 };
 
+const CONTAINERS: ReadonlySet<string> = new Set(["object", "record", "array"]);
+
 const isOwnText = (message: string) => !message.startsWith("Invalid ");
 
 /** An issue of the schema in the words of the file: what is allowed there. A strict mapping gives one finding for each unknown key. */
@@ -68,5 +70,7 @@ export function explainIssue(
   if (issue.code === "invalid_type" && !isPresent(path)) {
     return [{ path, message: `${quoted(String(path.at(-1)))} is missing; it is ${allowed}` }];
   }
-  return [{ path, showsValue: true, message: `allowed: ${allowed}` }];
+  // A text where a mapping belongs may be a key that is out of place.
+  const shows = issue.code === "invalid_type" && CONTAINERS.has(issue.expected) ? "kind" : "value";
+  return [{ path, shows, message: `allowed: ${allowed}` }];
 }

@@ -139,7 +139,7 @@ const planSchema = z
   })
   .meta({ title: "Plan" });
 
-const KEY_ALLOWED = "the provider's key, best as $" + "{NAME} from the environment";
+const KEY_ALLOWED = `the provider's key, best as \${NAME} from the environment`;
 
 const accountSchema = z.strictObject({
   name: name(),

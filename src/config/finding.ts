@@ -5,8 +5,8 @@ export interface Finding {
   readonly path: KeyPath;
   /** Whether the place is the last key of the path, not its value. */
   readonly atKey?: boolean;
-  /** Whether to say what the value is, as written: never what a variable stands for, never a secret. */
-  readonly showsValue?: boolean;
+  /** Whether to say what the value is, as written (never what a variable stands for, never a secret), or only what kind of value it is. */
+  readonly shows?: "value" | "kind";
   readonly message: string;
 }
 

@@ -52,7 +52,7 @@ export function checkLimit(limit: RawMap, place: LimitPlace, path: KeyPath, repo
 function checkAmount(limit: RawMap, path: KeyPath, report: Report): void {
   const amount = limit.limit;
   if (typeof amount !== "number" || amount <= 0) return;
-  const at = { path: [...path, "limit"], showsValue: true };
+  const at = { path: [...path, "limit"], shows: "value" as const };
   if (limit.meter === "cost") {
     if (amount > COST_USD_MAX || amount < COST_USD_MIN) {
       report({ ...at, message: `allowed: US dollars from 0.000000001 to ${COST_USD_MAX}` });
@@ -93,13 +93,13 @@ function checkWindow(limit: RawMap, path: KeyPath, report: Report): void {
   const windowMsMax = limit.algorithm === "token_bucket" ? DIVISOR_MAX - 1 : WINDOW_MS_MAX;
   if (windowMs < 1 || windowMs > windowMsMax) {
     const most = limit.algorithm === "token_bucket" ? "49d for a token bucket" : "366d";
-    report({ path: [...path, "per"], showsValue: true, message: `allowed: from 1ms to ${most}` });
+    report({ path: [...path, "per"], shows: "value", message: `allowed: from 1ms to ${most}` });
   }
 }
 
 function checkScope(limit: RawMap, place: LimitPlace, path: KeyPath, report: Report): void {
   const scopes = scopesOf(limit, place);
-  const at = { path: [...path, "scope"], showsValue: false };
+  const at = { path: [...path, "scope"] };
   if (new Set(scopes).size < scopes.length) report({ ...at, message: "a scope is named twice" });
   if (scopes.length > 1 && scopes.includes("global")) {
     report({ ...at, message: "global means one counter for all: it stands alone" });

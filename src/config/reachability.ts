@@ -83,7 +83,7 @@ export function checkReachable(
   const account = asText(match.account);
   if (account !== undefined && accounts !== undefined && !accounts.some(compileGlob(account))) {
     const message = `never matches: accounts are written PROVIDER/ACCOUNT; there are: ${accounts.join(", ")}`;
-    report({ path: [...path, "match", "account"], showsValue: true, message });
+    report({ path: [...path, "match", "account"], shows: "value", message });
   }
   const all = callerKinds(asMap(file.identity));
   const kinds = all.filter(
@@ -112,7 +112,7 @@ export function checkReachable(
   const impossible = conditions.filter((condition) => !kinds.some((kind) => isMet(kind, condition)));
   for (const { path: at, attribute, glob } of impossible) {
     const message = `never matches: no caller${whose} has ${glob === undefined ? `a ${attribute}` : `such a ${attribute}`}; it takes ${SOURCES[attribute]}`;
-    report({ path: at, showsValue: glob !== undefined, message });
+    report({ path: at, ...(glob === undefined ? {} : { shows: "value" }), message });
   }
   if (impossible.length === 0 && !kinds.some((kind) => conditions.every((one) => isMet(kind, one)))) {
     report({ path, message: `never matches: no caller${whose} has all that it asks for at once` });

@@ -18,10 +18,11 @@ export const isHidden = (path: KeyPath): boolean => {
 
 /** `found "x"; ` as written in the file, for a message. */
 function foundIn(source: YamlSource, finding: Finding): string {
-  if (finding.showsValue !== true) return "";
+  if (finding.shows === undefined) return "";
   if (isHidden(finding.path)) return "found a value that is not shown here; ";
   const written = source.written(finding.path);
   if (written === undefined) return "found a mapping or a list; ";
+  if (finding.shows === "kind") return `found ${written.startsWith('"') ? "a text" : written}; `;
   return `found ${written.length > SHOWN_LENGTH_MAX ? `${written.slice(0, SHOWN_LENGTH_MAX)}…` : written}; `;
 }
 

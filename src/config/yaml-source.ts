@@ -55,8 +55,7 @@ const SYNTAX: Partial<Record<ErrorCode, string>> = {
 function syntaxMessage(text: string, error: YAMLError): string {
   // `{ key: ${NAME} }`: the most likely slip, since `key: ${NAME}` in a line of its own is right.
   if (text.slice(Math.max(0, error.pos[0] - 1), error.pos[0] + 1) === "${") {
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: it shows what to write
-    return 'a variable inside { } or [ ] needs quotes: "${NAME}"';
+    return `a variable inside { } or [ ] needs quotes: "\${NAME}"`;
   }
   return SYNTAX[error.code] ?? "this is not valid YAML";
 }
