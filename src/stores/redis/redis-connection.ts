@@ -61,6 +61,8 @@ export interface RedisConnectionOptions {
   /** The longest that a call may take, in milliseconds. */
   readonly deadlineMs: number;
   readonly telemetry: Telemetry;
+  /** Those that will be run. */
+  readonly scripts: readonly RedisScript[];
   /** For each place that may fail by itself a key that is there. */
   readonly probeKeys: readonly string[];
 }
@@ -152,7 +154,12 @@ export class RedisConnection {
   #ready(): void {
     if (this.#wasLost) this.#options.telemetry.log("info", "connected to Redis again");
     this.#wasLost = false;
-    checkServer(this.#client, this.#options.telemetry).then(
+    const servers = "nodes" in this.#client ? this.#client.nodes("master") : [this.#client];
+    for (const server of servers) {
+      // Only spares the first calls a round trip: a server that has lost its scripts says so.
+      for (const { source } of this.#options.scripts) server.script("LOAD", source).catch(() => {});
+    }
+    checkServer(servers, this.#options.telemetry).then(
       (problem) => {
         this.#unusable = problem;
       },

@@ -71,6 +71,7 @@ export class RedisLimitStore implements LimitStore {
       address,
       deadlineMs,
       telemetry,
+      scripts: [RESERVE, SETTLE, READ, BEAT],
       probeKeys: realms.map((realm) => this.#realms.probe(realm)),
     });
     this.#lost = new LostReservations((request) => this.#end(request, SETTLE_MODE.release));

@@ -1,4 +1,4 @@
-import type { Cluster, Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import type { Telemetry } from "../../ports/telemetry.ts";
 
 /** The first release in which scripts see no more than what the `.lua` files use; older ones are not tested. */
@@ -9,10 +9,9 @@ const VERSION_MIN = [6, 2];
  * Rejects when the connection is lost meanwhile.
  */
 export async function checkServer(
-  client: Redis | Cluster,
+  servers: readonly Redis[],
   telemetry: Telemetry,
 ): Promise<string | undefined> {
-  const servers = "nodes" in client ? client.nodes("master") : [client];
   for (const server of servers) {
     const info = String(await server.info("server"));
     const version = /redis_version:(\d+)\.(\d+)/.exec(info);
