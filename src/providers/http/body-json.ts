@@ -1,5 +1,5 @@
 import { OperationalError } from "../../core/operational-error.ts";
-import { JsonWatcher } from "./json-watcher.ts";
+import { nestsDeeperThan } from "./json-depth.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
@@ -16,9 +16,7 @@ export function isNonEmptyArray(value: unknown): value is readonly unknown[] {
 
 /** The body as a JSON object. Throws `OperationalError` `invalid_request` for anything else; never for bytes that are no UTF-8 inside a text. */
 export function parseJsonObject(body: Buffer, wording: { readonly notJson: string }): JsonObject {
-  const watcher = new JsonWatcher({ paths: [], capture: false });
-  watcher.push(body, NESTING_MAX);
-  if (watcher.depthMax > NESTING_MAX) {
+  if (nestsDeeperThan(body, NESTING_MAX)) {
     throw new OperationalError(
       "invalid_request",
       `The body nests deeper than ${NESTING_MAX} levels; at most ${NESTING_MAX} are allowed.`,

@@ -43,7 +43,6 @@ export class JsonWatcher {
   /** Bytes of all earlier pieces. */
   #offset = 0;
   #depth = 0;
-  #depthMax = 0;
   #done = false;
   #inString = false;
   /** The string's last byte so far was a backslash that escapes the next one. */
@@ -67,15 +66,6 @@ export class JsonWatcher {
     this.#capture = options.capture;
   }
 
-  /** Deepest nesting seen. */
-  get depthMax(): number {
-    return this.#depthMax;
-  }
-
-  /** Whether the outermost object has ended. */
-  get done(): boolean {
-    return this.#done;
-  }
 
   span(path: string): JsonSpan | undefined {
     return this.#spans.get(path);
@@ -86,8 +76,8 @@ export class JsonWatcher {
     return this.#texts.get(path);
   }
 
-  /** Takes the next bytes. Stops early at a nesting deeper than `depthLimit`: ask `depthMax`. */
-  push(bytes: Buffer, depthLimit = Number.POSITIVE_INFINITY): void {
+  /** Takes the next bytes. */
+  push(bytes: Buffer): void {
     let index = 0;
     while (index < bytes.length && !this.#done) {
       if (this.#inString) {
@@ -96,10 +86,7 @@ export class JsonWatcher {
       }
       const byte = bytes[index] as number;
       if (byte === QUOTE) this.#openString(index);
-      else if (byte >= OPEN_BRACKET || byte === COMMA || byte === COLON) {
-        this.#structure(bytes, index, byte);
-        if (this.#depth > depthLimit) return;
-      }
+      else if (byte >= OPEN_BRACKET || byte === COMMA || byte === COLON) this.#structure(bytes, index, byte);
       index++;
     }
     this.#carry(bytes);
@@ -121,24 +108,22 @@ export class JsonWatcher {
       this.#escaping = false;
       at++;
     }
-    const near = Math.min(bytes.length, index + SHORT_STRING_BYTES);
-    while (at < near) {
-      const byte = bytes[at] as number;
-      if (byte === QUOTE) return this.#closeString(bytes, at);
-      at += byte === BACKSLASH ? 2 : 1;
-    }
     while (at < bytes.length) {
+      const near = Math.min(bytes.length, at + SHORT_STRING_BYTES);
+      while (at < near) {
+        const byte = bytes[at] as number;
+        if (byte === QUOTE) return this.#closeString(bytes, at);
+        at += byte === BACKSLASH ? 2 : 1;
+      }
+      if (at >= bytes.length) break;
       const quote = bytes.indexOf(QUOTE, at);
       const end = quote === -1 ? bytes.length : quote;
       let backslashes = 0;
       while (end - 1 - backslashes >= at && bytes[end - 1 - backslashes] === BACKSLASH) backslashes++;
-      const odd = backslashes % 2 === 1;
-      if (quote === -1) {
-        this.#escaping = odd;
-        return bytes.length;
-      }
-      if (!odd) return this.#closeString(bytes, quote);
-      at = quote + 1;
+      const isEscaped = backslashes % 2 === 1;
+      if (quote !== -1 && !isEscaped) return this.#closeString(bytes, quote);
+      // Behind the escaped quote; or, where the piece ends with a backslash, behind the byte that it escapes in the next piece.
+      at = end + (isEscaped || quote !== -1 ? 1 : 0);
     }
     this.#escaping = at > bytes.length;
     return bytes.length;
@@ -160,7 +145,6 @@ export class JsonWatcher {
       case OPEN_BRACKET:
         if (this.#depth === 0 && byte === OPEN_BRACKET) return;
         this.#depth++;
-        if (this.#depth > this.#depthMax) this.#depthMax = this.#depth;
         if (this.#depth <= KEY_DEPTH_MAX) {
           this.#isObject[this.#depth] = byte === OPEN_BRACE;
           this.#keys[this.#depth] = "";
