@@ -1,0 +1,220 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer as createHttpServer, request as httpRequest } from "node:http";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { after, afterEach, before, describe, test } from "node:test";
+import type { Switches } from "../../src/replay-provider/switches.ts";
+import { rawCall } from "../support/http-client.ts";
+import { type GatewayUnderTest, startGatewayUnderTest } from "../support/running-gateway.ts";
+
+const yaml = (onDisconnect: "abort" | "drain") => `
+on_disconnect: ${onDisconnect}
+plans:
+  all:
+    when_limited: reject
+    limits:
+      - { meter: requests, limit: 100000, per: 1h }
+      - { meter: output_tokens, limit: 100000000, per: 1h }
+      - { meter: tokens, limit: 100000000, per: 1h }
+      - { meter: concurrency, limit: 4 }
+identity: { keys: [{ key: key-of-alice, user: alice, plan: all }] }
+bounds: { provider_timeout: 1s }
+`;
+
+const HEADERS = { "content-type": "application/json", authorization: "Bearer key-of-alice" };
+const chat = (rest: object) =>
+  JSON.stringify({
+    model: "gpt-4o-mini",
+    messages: [{ role: "user", content: "hello" }],
+    max_tokens: 200,
+    ...rest,
+  });
+
+interface Books {
+  readonly [name: string]: { readonly used: number; readonly held: number };
+}
+
+async function books(under: GatewayUnderTest): Promise<Books> {
+  const { body } = await rawCall(under.url, { method: "GET", path: "/sluice/v1/limits", headers: HEADERS });
+  const { limits } = JSON.parse(body.toString()) as {
+    limits: { name: string; used: number; held: number }[];
+  };
+  return Object.fromEntries(limits.map(({ name, used, held }) => [name, { used, held }]));
+}
+
+/** Settling follows the end of a call at once; a cut that only the network tells of takes a moment to arrive. */
+async function untilNothingIsHeld(under: GatewayUnderTest): Promise<Books> {
+  const deadline = Date.now() + 5_000;
+  for (;;) {
+    const now = await books(under);
+    if (Object.values(now).every(({ held }) => held === 0)) return now;
+    assert.ok(Date.now() < deadline, `still held: ${JSON.stringify(now)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+describe("when the provider fails", () => {
+  let under: GatewayUnderTest;
+  before(async () => {
+    under = await startGatewayUnderTest({ yaml: yaml("abort") });
+  });
+  afterEach(() => under.provider.switches.reset());
+  after(() => under.close());
+
+  const failures: readonly (readonly [string, Switches, object, number | "cut"])[] = [
+    ["resets the connection", { resetOnConnect: true }, {}, 502],
+    ["answers garbage", { garbage: true }, {}, 502],
+    ["never answers", { hang: true }, {}, 502],
+    ["cuts the body", { cutAfterBytes: 40 }, {}, "cut"],
+    ["cuts a stream", { cutAfterChunks: 3, chunkBytes: "event" }, { stream: true }, "cut"],
+    ["falls silent in a stream", { stallAfterChunks: 3, chunkBytes: "event" }, { stream: true }, "cut"],
+    ["says 429", { failStatus: 429 }, {}, 429],
+    ["says 529", { failStatus: 529 }, {}, 529],
+    ["says 500", { failStatus: 500 }, { stream: true }, 500],
+  ];
+  for (const [what, switches, body, expected] of failures) {
+    test(`a provider that ${what}: the client is told, nothing stays held (S2)`, async () => {
+      const before = await untilNothingIsHeld(under);
+      under.provider.switches.set(switches);
+      const answer = await rawCall(under.url, {
+        path: "/v1/chat/completions",
+        headers: HEADERS,
+        body: chat(body),
+      }).catch(() => "cut" as const);
+      assert.equal(answer === "cut" ? "cut" : answer.status, expected);
+      if (answer !== "cut" && expected === 502) {
+        const { error } = JSON.parse(answer.body.toString()) as { error: { code: string } };
+        assert.equal(error.code, "provider_unavailable");
+      }
+      const after = await untilNothingIsHeld(under);
+      assert.ok(after["requests-1h"].used - before["requests-1h"].used <= 1);
+      if (typeof expected === "number") assert.equal(after["tokens-1h"].used, before["tokens-1h"].used);
+    });
+  }
+
+  test("an error inside a stream is passed on and counted (S4)", async () => {
+    const failed = await under.metric("sluice_calls_failed_total");
+    under.provider.switches.set({ midStreamError: 3 });
+    const { status, body } = await rawCall(under.url, {
+      path: "/v1/messages",
+      headers: HEADERS,
+      body: JSON.stringify({
+        model: "claude-sonnet-5",
+        max_tokens: 50,
+        stream: true,
+        messages: [{ role: "user", content: "hi" }],
+      }),
+    });
+    assert.equal(status, 200);
+    assert.match(body.toString(), /overloaded_error/);
+    assert.equal(await under.metric("sluice_calls_failed_total"), failed + 1);
+    await untilNothingIsHeld(under);
+  });
+
+  test("a client that goes away stops the provider, and pays for what was emitted (S2)", async () => {
+    const before = await untilNothingIsHeld(under);
+    under.provider.switches.set({ chunkIntervalMs: 2, outputTokens: 2_000 });
+    let words = 0;
+    const sent = httpRequest(`${under.url}/v1/chat/completions`, { method: "POST", headers: HEADERS });
+    sent.on("error", () => {});
+    sent.end(chat({ stream: true, max_tokens: 2_000 }));
+    const [answer] = (await once(sent, "response")) as [NodeJS.ReadableStream & { destroy(): void }];
+    let text = "";
+    for await (const chunk of answer) {
+      text += String(chunk);
+      words = text.match(/"content":"[^"]+"/g)?.length ?? 0;
+      if (words >= 300) break;
+    }
+    sent.destroy();
+    const after = await untilNothingIsHeld(under);
+    const settled = after["output_tokens-1h"].used - before["output_tokens-1h"].used;
+    // A word is a token here. Some more were under way when the client went.
+    assert.ok(
+      settled >= words * 0.95 && settled <= words * 1.05 + 40,
+      `${settled} settled, ${words} received`,
+    );
+    assert.equal(under.provider.requests.at(-1)?.end, "closed");
+  });
+
+  test("a reader that does not read holds the provider up instead of filling memory (S3)", async () => {
+    const megabyte = Buffer.alloc(1 << 20, "x");
+    let taken = 0;
+    const source = createHttpServer((_request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      const fill = () => {
+        while (taken < 300) {
+          taken += 1;
+          if (!response.write(megabyte)) {
+            response.once("drain", fill);
+            return;
+          }
+        }
+        response.end();
+      };
+      fill();
+    }).listen(0, "127.0.0.1");
+    await once(source, "listening");
+    const { port } = source.address() as AddressInfo;
+    const slow = await startGatewayUnderTest({
+      yaml: `${yaml("abort").replace("provider_timeout: 1s", "provider_timeout: 60s")}
+providers: { openai: { base_url: "http://127.0.0.1:${port}", accounts: [{ name: main, key: k }] } }`,
+    });
+    const { hostname, port: gatewayPort } = new URL(slow.url);
+    const sent = httpRequest({ hostname, port: gatewayPort, path: "/v1/files", headers: HEADERS });
+    sent.end();
+    const [answer] = (await once(sent, "response")) as [
+      NodeJS.ReadableStream & { pause(): void; destroy(): void },
+    ];
+    answer.pause();
+    // Nothing moves any more when the same amount has been taken for a while.
+    for (let seen = -1, same = 0; same < 200; same = taken === seen ? same + 1 : 0, seen = taken) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    assert.ok(taken < 48, `${taken} MB taken from the provider for a reader of nothing`);
+    sent.destroy();
+    source.closeAllConnections();
+    source.close();
+    await slow.close();
+  });
+});
+
+describe("when the client goes and on_disconnect is drain", () => {
+  test("the answer is read to its end, and settled to the provider's own usage (S2)", async () => {
+    const under = await startGatewayUnderTest({ yaml: yaml("drain") });
+    under.provider.switches.set({ chunkIntervalMs: 2, outputTokens: 150 });
+    const sent = httpRequest(`${under.url}/v1/chat/completions`, { method: "POST", headers: HEADERS });
+    sent.on("error", () => {});
+    sent.end(chat({ stream: true }));
+    const [answer] = (await once(sent, "response")) as [NodeJS.ReadableStream];
+    await once(answer, "data");
+    sent.destroy();
+    const after = await untilNothingIsHeld(under);
+    assert.equal(after["output_tokens-1h"].used, 150);
+    assert.equal(under.provider.requests.at(-1)?.end, "finished");
+    await under.close();
+  });
+});
+
+describe("when the provider is not there", () => {
+  test("a refused connection and one that is never accepted are a 502 in time, and cost nothing", async () => {
+    // A port that was free a moment ago, and a listener whose queue is full.
+    const server = createServer((socket: Socket) => socket.destroy()).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, "close");
+    const under = await startGatewayUnderTest({
+      yaml: `${yaml("abort")}\nproviders: { openai: { base_url: "http://127.0.0.1:${port}", accounts: [{ name: main, key: k }] } }`,
+    });
+    const { status, body } = await rawCall(under.url, {
+      path: "/v1/chat/completions",
+      headers: HEADERS,
+      body: chat({}),
+    });
+    assert.equal(status, 502);
+    assert.match(body.toString(), /refused/);
+    const now = await untilNothingIsHeld(under);
+    assert.equal(now["requests-1h"].used, 0);
+    await under.close();
+  });
+});
