@@ -46,6 +46,7 @@ interface Measured {
   readonly perSecond: number;
   /** Of the server's own processor time. */
   readonly serverMicros: number;
+  readonly clientMicros: number;
 }
 
 /** Runs `call(0 … count − 1)` with many in flight. */
@@ -55,6 +56,7 @@ async function measure(
   call: (index: number) => Promise<unknown>,
 ): Promise<Measured> {
   const before = await serverSeconds(server);
+  const own = process.cpuUsage();
   const start = performance.now();
   let next = 0;
   const worker = async () => {
@@ -62,8 +64,13 @@ async function measure(
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
   const seconds = (performance.now() - start) / 1_000;
+  const { user, system } = process.cpuUsage(own);
   const used = (await serverSeconds(server)) - before;
-  return { perSecond: count / seconds, serverMicros: (used / count) * 1e6 };
+  return {
+    perSecond: count / seconds,
+    serverMicros: (used / count) * 1e6,
+    clientMicros: (user + system) / count,
+  };
 }
 
 async function serverSeconds(server: Redis): Promise<number> {
@@ -98,8 +105,9 @@ async function rates(server: Redis, store: RedisLimitStore): Promise<void> {
   for (const [name, results] of rows) {
     const perSecond = median(results.map((result) => result.perSecond));
     const micros = median(results.map((result) => result.serverMicros));
+    const client = median(results.map((result) => result.clientMicros));
     console.log(
-      `${name.padEnd(10)} ${perSecond.toFixed(0).padStart(7)}/s  ${((100 * perSecond) / base).toFixed(0).padStart(4)} %  ${micros.toFixed(1)} µs of the server`,
+      `${name.padEnd(10)} ${perSecond.toFixed(0).padStart(7)}/s  ${((100 * perSecond) / base).toFixed(0).padStart(4)} %  ${micros.toFixed(1)} µs of the server, ${client.toFixed(1)} µs of the client`,
     );
   }
 }

@@ -200,12 +200,12 @@ local function useCalendarWindows()
   end
 end
 
--- concurrency.ts: (instance, count)*. The last key has the leases: a sorted set of instances by expiry.
+-- concurrency.ts: (instance, count)*. `leases` is the key of a sorted set of instances by expiry.
 
 local CONCURRENCY_WAIT_MS = 1000
 local waitConcurrency, chargeConcurrency, readConcurrency
-local function useConcurrency()
-  local alive, leases = {}, KEYS[#KEYS]
+local function useConcurrency(leases)
+  local alive = {}
   local function isAlive(instance)
     local known = alive[instance]
     if known == nil then
@@ -250,10 +250,12 @@ local function useConcurrency()
   end
 end
 
-if a[8] > 0 then
-  if a[8] % 2 >= 1 then useTokenBuckets() end
-  if a[8] % 4 >= 2 then useCalendarWindows() end
-  if a[8] >= 4 then useConcurrency() end
+-- Makes what the call at hand needs.
+local function useAlgorithms(leases)
+  local algorithms = a[6]
+  if algorithms % 2 >= 1 and not waitBucket then useTokenBuckets() end
+  if algorithms % 4 >= 2 and not waitCalendar then useCalendarWindows() end
+  if algorithms >= 4 and not waitConcurrency then useConcurrency(leases) end
 end
 
 -- combine.ts
@@ -268,9 +270,9 @@ end
 -- Moves states back with a clock that has stepped back beyond the tolerance; to be called before anything is decided. Returns whether a state was
 -- moved: it must be kept even if the call is then refused.
 local function followClock(states)
-  local moved, p = false, 9 + a[7]
-  for i = 1, a[7] do
-    local s, stop = states[i], p + 7 * a[8 + i]
+  local moved, p = false, 7 + a[5]
+  for i = 1, a[5] do
+    local s, stop = states[i], p + 7 * a[6 + i]
     if s and s[1] - clockMs > CLOCK_STEP_TOLERANCE_MS then
       local backMs = s[1] - clockMs
       moved = true
@@ -299,7 +301,7 @@ local function addTo(s, p, used, held, nowMs)
   if algorithm == 1 or algorithm == -1 then return chargeRolling(s, p, used, held, nowMs) end
   if algorithm == 2 or algorithm == -2 then return chargeBucket(s, p, used, held, nowMs) end
   if algorithm == 3 or algorithm == -3 then return chargeCalendar(s, p, used, held, nowMs) end
-  chargeConcurrency(s, p, a[1], held)
+  chargeConcurrency(s, p, (unpackNumbers('<I6', id)), held)
   return 0
 end
 

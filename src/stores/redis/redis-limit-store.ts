@@ -12,6 +12,7 @@ import type {
   SettleRequest,
 } from "../../ports/limit-store.ts";
 import type { Telemetry } from "../../ports/telemetry.ts";
+import { CallBatcher } from "./call-batcher.ts";
 import { ExpiringSlots } from "./expiring-slots.ts";
 import { LostReservations } from "./lost-reservations.ts";
 import { joinOutcomes, joinReadings, joinSettled, type RealmPart, splitByRealm } from "./realm-split.ts";
@@ -22,12 +23,12 @@ import {
   decodeReadReply,
   decodeReply,
   decodeSettleReply,
-  encodeId,
+  type EncodedCall,
   encodeRequest,
   FORCE,
   SETTLE_MODE,
 } from "./request-codec.ts";
-import { BEAT, READ, RESERVE, SETTLE } from "./scripts.ts";
+import { BEAT, READ, RESERVE, type RedisScript, SETTLE } from "./scripts.ts";
 
 export interface RedisLimitStoreOptions {
   readonly address: RedisAddress;
@@ -57,6 +58,9 @@ export class RedisLimitStore implements LimitStore {
   readonly #connection: RedisConnection;
   readonly #realms: Realms;
   readonly #clock: Clock | undefined;
+  /** By realm. */
+  readonly #reserves: readonly CallBatcher[];
+  readonly #settles: readonly CallBatcher[];
   readonly #lost: LostReservations;
   readonly #slots: ExpiringSlots;
   readonly #instances = new Set<number>();
@@ -74,6 +78,10 @@ export class RedisLimitStore implements LimitStore {
       scripts: [RESERVE, SETTLE, READ, BEAT],
       probeKeys: realms.map((realm) => this.#realms.probe(realm)),
     });
+    const batchers = (script: RedisScript) =>
+      realms.map((realm) => new CallBatcher((keys, calls) => this.#run(realm, script, keys, calls)));
+    this.#reserves = batchers(RESERVE);
+    this.#settles = batchers(SETTLE);
     this.#lost = new LostReservations((request) => this.#end(request, SETTLE_MODE.release));
     this.#slots = new ExpiringSlots(
       (request) => this.#end(request, SETTLE_MODE.giveUp),
@@ -117,7 +125,8 @@ export class RedisLimitStore implements LimitStore {
     const parts = splitByRealm(subjects, this.#realms);
     const readings = await Promise.all(
       parts.map(async (part) => {
-        const reply = await this.#send(part, READ, { id: NO_ID, ttlMs: 0, step: 0 }, FORCE.no);
+        const call = this.#encode(part, { id: NO_ID, ttlMs: 0, step: 0 }, FORCE.no, false);
+        const reply = await this.#run(part.realm, READ, call.keys, [call.request]);
         return decodeReadReply(reply as Buffer, part.specs);
       }),
     );
@@ -156,7 +165,8 @@ export class RedisLimitStore implements LimitStore {
   }
 
   async #holdPart(part: RealmPart, amounts: Amounts, force: Force): Promise<ReserveOutcome> {
-    return decodeReply((await this.#send(part, RESERVE, amounts, force)) as Buffer, part.specs);
+    const call = this.#encode(part, amounts, force, true);
+    return decodeReply((await this.#reserves[part.realm].send(call)) as Buffer, part.specs);
   }
 
   async #holdParts(
@@ -183,22 +193,30 @@ export class RedisLimitStore implements LimitStore {
     const parts = splitByRealm(request.subjects, this.#realms);
     const amounts = { id: request.id, ttlMs: 0, step: mode };
     const send = async (part: RealmPart) =>
-      decodeSettleReply(await this.#send(part, SETTLE, amounts, FORCE.no));
+      decodeSettleReply(await this.#settles[part.realm].send(this.#encode(part, amounts, FORCE.no, true)));
     return parts.length === 1 ? send(parts[0]) : joinSettled(await allOrFirstError(parts.map(send)));
   }
 
-  #send(part: RealmPart, script: typeof RESERVE, amounts: Amounts, force: Force): Promise<unknown> {
+  #encode(part: RealmPart, amounts: Amounts, force: Force, hasReservation: boolean): EncodedCall {
     const { id, ttlMs, step } = amounts;
     const { realm, subjects } = part;
-    const { numbers, keepMs, hasConcurrency } = encodeRequest({ id, step, force, ttlMs, subjects });
+    const { request, hasConcurrency } = encodeRequest({ id, step, force, ttlMs, subjects });
     const realms = this.#realms;
     const keys: string[] = [];
     for (const { key } of subjects) keys.push(realms.subject(realm, key));
-    if (script !== READ) keys.push(realms.reservation(realm, id.instance, id.sequence));
+    if (hasReservation) keys.push(realms.reservation(realm, id.instance, id.sequence));
     if (hasConcurrency) keys.push(realms.gateways(realm));
-    const args: (string | Buffer)[] = [numbers, encodeId(id), keepMs];
-    if (this.#clock !== undefined) args.push(String(this.#clock.nowMs()));
-    return this.#connection.run(realm, script, keys, args);
+    return { keys, request };
+  }
+
+  #run(
+    realm: number,
+    script: RedisScript,
+    keys: readonly string[],
+    calls: readonly Buffer[],
+  ): Promise<unknown> {
+    const clock = this.#clock === undefined ? "" : String(this.#clock.nowMs());
+    return this.#connection.run(realm, script, keys, [clock, ...calls]);
   }
 
   #beatAll(instance: number, leaseMs: number): Promise<number[]> {

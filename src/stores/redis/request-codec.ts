@@ -15,11 +15,12 @@ const SLACK_MS = 10_000;
 /** Beyond this a call has more limits than anybody means; the scripts would take longer than others should wait. */
 const NUMBERS_MAX = 16_384;
 
-const HEADER = 8;
+const HEADER = 6;
 const CHARGE = 7;
 const ALGORITHM = { rolling_window: 1, token_bucket: 2, calendar_window: 3, concurrency: 4 } as const;
 /** In the sum of algorithms that occur; rolling windows always may. */
 const ALGORITHM_BIT = { rolling_window: 0, token_bucket: 1, calendar_window: 2, concurrency: 4 } as const;
+/** Two 48-bit numbers. */
 const ID_BYTES = 12;
 
 /** One charge, settlement or look at a limit, as the scripts see all three. */
@@ -39,10 +40,14 @@ export interface WireRequest {
   readonly subjects: readonly { readonly charges: readonly WireCharge[] }[];
 }
 
+/** A call as a script takes it. */
+export interface EncodedCall {
+  readonly keys: readonly string[];
+  readonly request: Buffer;
+}
+
 export interface EncodedRequest {
-  readonly numbers: Buffer;
-  /** The usual expiry of what is written, as text. */
-  readonly keepMs: string;
+  readonly request: Buffer;
   /** Whether the leases of gateways are needed. */
   readonly hasConcurrency: boolean;
 }
@@ -80,18 +85,17 @@ export function encodeRequest(request: WireRequest): EncodedRequest {
       at += CHARGE;
     }
   }
-  keepMs += SLACK_MS;
-  scratch[0] = id.instance;
-  scratch[1] = id.sequence;
-  scratch[2] = request.step;
-  scratch[3] = request.force;
-  scratch[4] = request.ttlMs;
-  scratch[5] = keepMs;
-  scratch[6] = subjects.length;
-  scratch[7] = algorithms;
-  const numbers = Buffer.allocUnsafe(tail * 8);
-  numbers.set(scratchBytes.subarray(0, tail * 8));
-  return { numbers, keepMs: String(keepMs), hasConcurrency: (algorithms & ALGORITHM_BIT.concurrency) !== 0 };
+  scratch[0] = request.step;
+  scratch[1] = request.force;
+  scratch[2] = request.ttlMs;
+  scratch[3] = keepMs + SLACK_MS;
+  scratch[4] = subjects.length;
+  scratch[5] = algorithms;
+  const bytes = Buffer.allocUnsafe(ID_BYTES + tail * 8);
+  bytes.writeUIntLE(id.instance, 0, 6);
+  bytes.writeUIntLE(id.sequence, 6, 6);
+  bytes.set(scratchBytes.subarray(0, tail * 8), ID_BYTES);
+  return { request: bytes, hasConcurrency: (algorithms & ALGORITHM_BIT.concurrency) !== 0 };
 }
 
 /** Writes what the algorithm needs of its window; calendar boundaries go to `tail`. Returns the new tail. */
@@ -118,14 +122,6 @@ function writeWindow(spec: LimitSpec, at: number, tail: number): number {
       scratch[at + 4] = 0;
       return tail;
   }
-}
-
-/** Two 48-bit numbers. */
-export function encodeId(id: ReservationId): Buffer {
-  const bytes = Buffer.allocUnsafe(ID_BYTES);
-  bytes.writeUIntLE(id.instance, 0, 6);
-  bytes.writeUIntLE(id.sequence, 6, 6);
-  return bytes;
 }
 
 const READING = 4;

@@ -1,19 +1,17 @@
 --[[
-Loads the subjects of a call and looks for its reservation in the first: part of the scripts that change reservations.
+Loads the subjects of a call and looks for its reservation in the first: for calls that are not as common as the fast parts expect.
 ]]
-local subjects = a[7]
-local CHARGES = 9 + subjects
--- An open reservation without its holds, and one hold: see subject-state.lua.
-local RECORD, HOLD, RECORD_BYTES, HOLD_BYTES = '<I6I6I6i2B', '<I2I6d', 21, 16
+-- An open reservation without its id and holds, and one hold: see subject-state.lua.
+local RECORD, HOLD, RECORD_BYTES, HOLD_BYTES = '<I6i2B', '<I2I6d', 21, 16
 
-local states, tails, opens = {}, {}, {}
+local subjects, states, tails, opens
 -- Of the first subject, as they are saved again.
-local openRecords, tombstones = '', ''
+local openRecords, tombstones
 -- What the caller finds: 'none', 'open' or 'closed'. Where open: its last step, its expiry, and its holds (charge, slotName, held)*.
-local standing, step, expiresMs, holds = 'none'
+local standing, step, expiresMs, holds
 -- Where it stands in `openRecords`, from and to; nothing where it has a key of its own.
 local recordAt, recordEnd
-local hasOverflow = false
+local hasOverflow
 
 local function readHolds(bytes, at)
   local list = {}
@@ -33,7 +31,7 @@ end
 
 local function toRecord(atStep, untilMs, list)
   local count = #list / 3
-  local pieces = { packNumbers(RECORD, a[1], a[2], untilMs, atStep, count) }
+  local pieces = { id .. packNumbers(RECORD, untilMs, atStep, count) }
   for i = 1, count do pieces[i + 1] = packNumbers(HOLD, list[3 * i - 2], list[3 * i - 1], list[3 * i]) end
   return table.concat(pieces)
 end
@@ -43,7 +41,7 @@ local function isGone(untilMs, list)
   return untilMs <= clockMs and not (untilMs + CLOSED_MEMORY_MS > clockMs and blocksConcurrency(list))
 end
 
-local function isTombstone(id)
+local function isTombstone()
   local at = find(tombstones, id, 1, true)
   -- The same bytes may also stand across two tombstones.
   while at and at % 16 ~= 1 do at = find(tombstones, id, at + 1, true) end
@@ -51,13 +49,13 @@ local function isTombstone(id)
 end
 
 -- Finds the call's own record, and drops those that have expired when there are many.
-local function lookThroughOpen(id)
+local function lookThroughOpen()
   local at, kept = 1, #openRecords > OPEN_BYTES_MAX and {} or nil
   while at <= #openRecords do
     local stop = at + RECORD_BYTES + HOLD_BYTES * byte(openRecords, at + 20)
     local isOwn = sub(openRecords, at, at + 11) == id
     if isOwn or kept then
-      local _, _, untilMs, atStep = unpackNumbers(RECORD, openRecords, at)
+      local untilMs, atStep = unpackNumbers(RECORD, openRecords, at + 12)
       local list = readHolds(openRecords, at)
       local gone = isGone(untilMs, list)
       if isOwn then
@@ -78,29 +76,37 @@ local function lookThroughOpen(id)
   end
 end
 
-for i = 1, subjects do
-  local value = call('GET', KEYS[i])
-  if value then
-    local packed = unpackNumbers('<d', value, 17)
-    local count = packed % 65536
-    local s = toNumbers(value, 1, count)
-    s[3] = count
-    states[i], tails[i], opens[i] = s, sub(value, 8 * count + 1), (packed - count) / 65536
-    if i == 1 then
-      openRecords, tombstones = sub(tails[1], 1, opens[1]), sub(tails[1], opens[1] + 1)
-      lookThroughOpen(ARGV[2])
-      if standing == 'none' and isTombstone(ARGV[2]) then standing = 'closed' end
-      if standing == 'none' and s[5] > clockMs then
-        local record = call('GET', KEYS[subjects + 1])
-        if record then
-          hasOverflow = true
-          local _, _, untilMs, atStep = unpackNumbers(RECORD, record)
-          local list = readHolds(record, 1)
-          if atStep == -1 then standing = 'closed'
-          elseif not isGone(untilMs, list) then standing, step, expiresMs, holds = 'open', atStep, untilMs, list end
-        end
-      end
+-- Loads what is stored about the call at hand.
+local function lookUp()
+  subjects, states, tails, opens = a[5], {}, {}, {}
+  openRecords, tombstones, standing, hasOverflow = '', '', 'none', false
+  step, expiresMs, holds, recordAt, recordEnd = nil, nil, nil, nil, nil
+  useAlgorithms(KEYS[keysBefore + subjects + 2])
+  for i = 1, subjects do
+    local value = call('GET', KEYS[keysBefore + i])
+    if value then
+      local packed = unpackNumbers('<d', value, 17)
+      local count = packed % 65536
+      local s = toNumbers(value, 1, count)
+      s[3] = count
+      states[i], tails[i], opens[i] = s, sub(value, 8 * count + 1), (packed - count) / 65536
     end
+  end
+  local s = states[1]
+  if not s then return end
+  openRecords, tombstones = sub(tails[1], 1, opens[1]), sub(tails[1], opens[1] + 1)
+  lookThroughOpen()
+  if standing == 'none' and isTombstone() then standing = 'closed' end
+  if standing ~= 'none' or s[5] <= clockMs then return end
+  local record = call('GET', KEYS[keysBefore + subjects + 1])
+  if not record then return end
+  hasOverflow = true
+  local untilMs, atStep = unpackNumbers(RECORD, record, 13)
+  local list = readHolds(record, 1)
+  if atStep == -1 then
+    standing = 'closed'
+  elseif not isGone(untilMs, list) then
+    standing, step, expiresMs, holds = 'open', atStep, untilMs, list
   end
 end
 
@@ -111,7 +117,7 @@ local function dropRecord()
 end
 
 local function saveOverflow(record, untilMs)
-  call('SET', KEYS[subjects + 1], record, 'PX', format('%.0f', untilMs - clockMs + SLACK_MS))
+  call('SET', KEYS[keysBefore + subjects + 1], record, 'PX', format('%.0f', untilMs - clockMs + SLACK_MS))
   local s = states[1]
   if untilMs > s[5] then s[5] = untilMs end
 end
@@ -133,8 +139,8 @@ end
 
 local function saveSubject(i)
   if i == 1 then
-    save(KEYS[1], states[1], openRecords .. tombstones, #openRecords)
+    save(KEYS[keysBefore + 1], states[1], openRecords .. tombstones, #openRecords)
   else
-    save(KEYS[i], states[i], tails[i] or '', opens[i] or 0)
+    save(KEYS[keysBefore + i], states[i], tails[i] or '', opens[i] or 0)
   end
 end

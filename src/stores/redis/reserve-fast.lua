@@ -1,14 +1,16 @@
 --[[
-The common reserve in one pass: new, over rolling windows only, and it fits. Ends the script then. When it meets anything else, it gives up and
-the rest of the script begins again from what is stored, so it writes only once everything is known.
+The common reserve in one pass: new, over rolling windows only, and it fits. When it meets anything else, it gives up with nothing, and reserve.lua
+begins again from what is stored; so it writes only once everything is known.
 ]]
-local function reserveFast()
-  local subjects, states, tails, opens = a[7], {}, {}, {}
-  local reply, size, p, charge = { 0, 0, -1 }, 3, 9 + a[7], 0
-  local record, recordSize = { a[1], a[2], clockMs + a[5], 0, 0 }, 5
+local function fast()
+  -- No step, no force, no other algorithms.
+  if a[1] + a[2] + a[6] ~= 0 then return end
+  local subjects, states, tails, opens = a[5], {}, {}, {}
+  local reply, size, p, charge = { 0, 0, -1 }, 3, 7 + a[5], 0
+  local record, recordSize = { clockMs + a[3], 0, 0 }, 3
   for i = 1, subjects do
-    local value, s, nowMs = call('GET', KEYS[i]), nil, clockMs
-    local charges = a[8 + i]
+    local value, s, nowMs = call('GET', KEYS[keysBefore + i]), nil, clockMs
+    local charges = a[6 + i]
     if value then
       local packed = unpackNumbers('<d', value, 17)
       local count = packed % 65536
@@ -18,7 +20,7 @@ local function reserveFast()
         tails[i], opens[i] = sub(value, 8 * count + 1), (packed - count) / 65536
       end
       -- The id may have been seen before, or have a key of its own.
-      if i == 1 and (s[5] > clockMs or packed > PACKED_OPEN_MAX or find(value, ARGV[2], 8 * count + 1, true)) then return end
+      if i == 1 and (s[5] > clockMs or packed > PACKED_OPEN_MAX or find(value, id, 8 * count + 1, true)) then return end
       if s[1] > clockMs then
         nowMs = s[1]
         if nowMs - clockMs > CLOCK_STEP_TOLERANCE_MS then return end
@@ -73,15 +75,15 @@ local function reserveFast()
       size, charge, p = size + 4, charge + 1, p + 7
     end
   end
-  local holds = (recordSize - 5) / 3
+  local holds = (recordSize - 3) / 3
   if holds > RECORD_HOLDS_MAX then return end
-  record[5] = holds
+  record[3] = holds
 
   for i = 1, subjects do
     local s, tail, openBytes = states[i], tails[i] or '', opens[i] or 0
     if i == 1 then
-      local own = packNumbers(sub(RECORD_FORMAT, 1, 10 + 5 * holds), spread(record, 1, recordSize))
-      local keptMs = record[3] + CLOSED_MEMORY_MS
+      local own = id .. packNumbers(sub(RECORD_FORMAT, 1, 6 + 5 * holds), spread(record, 1, recordSize))
+      local keptMs = record[1] + CLOSED_MEMORY_MS
       if openBytes == 0 then
         s[4], tail = keptMs, own .. tail
       else
@@ -90,12 +92,7 @@ local function reserveFast()
       end
       openBytes = openBytes + #own
     end
-    if i == 1 or s[1] > 0 then save(KEYS[i], s, tail, openBytes) end
+    if i == 1 or s[1] > 0 then save(KEYS[keysBefore + i], s, tail, openBytes) end
   end
   return toBytes(reply, size)
-end
-
-if a[3] + a[4] + a[8] == 0 then
-  local reply = reserveFast()
-  if reply then return reply end
 end

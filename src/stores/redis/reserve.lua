@@ -1,13 +1,13 @@
 --[[
 Reserves, or (step ≥ 1) extends: charges every limit or none (L1). With force 2 it only looks whether it would.
 
-KEYS    the subjects' values; the reservation's own key; the leases, where concurrency is asked for
+KEYS    see subject-state.lua
 ARGV    see subject-state.lua
-Output  little-endian doubles: [verdict, waitMs, limiting, (used, held, moreInMs, fullInMs) of each charge, charges over in shadow mode];
-        verdict 0 admitted, 1 refused, 2 never fits, 3 closed
+Output  for each call little-endian doubles: [verdict, waitMs, limiting, (used, held, moreInMs, fullInMs) of each charge, charges over in shadow
+        mode]; verdict 0 admitted, 1 refused, 2 never fits, 3 closed
 ]]
-local newStep, force = a[3], a[4]
-local verdict, waitMs, limiting, over = 0, 0, -1, nil
+local newStep, force
+local verdict, waitMs, limiting, over
 
 local function waitFor(s, entry, p, need, nowMs)
   local algorithm = a[p]
@@ -18,11 +18,11 @@ local function waitFor(s, entry, p, need, nowMs)
 end
 
 local function decide()
-  local charge, p, neverFits = 0, CHARGES, -1
+  local charge, p, neverFits = 0, 7 + subjects, -1
   for i = 1, subjects do
     local s = states[i]
     local nowMs = s and effectiveNow(s)
-    for _ = 1, a[8 + i] do
+    for _ = 1, a[6 + i] do
       local need = a[p + 5]
       local isTooLarge, wait = need > a[p + 2], 0
       if s and not isTooLarge then
@@ -52,9 +52,9 @@ end
 
 -- Charges the holds and appends them to `list`.
 local function hold(list, untilMs)
-  local charge, p, size = 0, CHARGES, #list
+  local charge, p, size = 0, 7 + subjects, #list
   for i = 1, subjects do
-    local s, count = states[i], a[8 + i]
+    local s, count = states[i], a[6 + i]
     if not s then
       s = { 0, 0, 5, 0, 0 }
       states[i] = s
@@ -77,37 +77,42 @@ local function hold(list, untilMs)
   end
 end
 
-local changed = false
-if standing == 'closed' or (newStep > 0 and standing == 'none') then
-  verdict = 3
-elseif standing == 'none' or newStep > step then
-  changed = followClock(states) and force < 2
-  decide()
-  if newStep > 0 then
-    over = nil
-    if force == 1 then verdict, waitMs, limiting = 0, 0, -1 end
+return function()
+  newStep, force = a[1], a[2]
+  verdict, waitMs, limiting, over = 0, 0, -1, nil
+  lookUp()
+  local changed = false
+  if standing == 'closed' or (newStep > 0 and standing == 'none') then
+    verdict = 3
+  elseif standing == 'none' or newStep > step then
+    changed = followClock(states) and force < 2
+    decide()
+    if newStep > 0 then
+      over = nil
+      if force == 1 then verdict, waitMs, limiting = 0, 0, -1 end
+    end
+    if verdict == 0 and force < 2 then
+      local untilMs, list = clockMs + a[3], holds or {}
+      hold(list, untilMs)
+      saveRecord(newStep, untilMs, list)
+      changed = true
+    end
   end
-  if verdict == 0 and force < 2 then
-    local untilMs, list = clockMs + a[5], holds or {}
-    hold(list, untilMs)
-    saveRecord(newStep, untilMs, list)
-    changed = true
-  end
-end
 
-local reply = { verdict, waitMs, limiting }
-local size, p = 3, CHARGES
-for i = 1, subjects do
-  local s = states[i]
-  if changed and s and (i == 1 or s[1] > 0) then saveSubject(i) end
-  for _ = 1, a[8 + i] do
-    reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = readLimit(s, p)
-    size = size + 4
-    p = p + 7
+  local reply = { verdict, waitMs, limiting }
+  local size, p = 3, 7 + subjects
+  for i = 1, subjects do
+    local s = states[i]
+    if changed and s and (i == 1 or s[1] > 0) then saveSubject(i) end
+    for _ = 1, a[6 + i] do
+      reply[size + 1], reply[size + 2], reply[size + 3], reply[size + 4] = readLimit(s, p)
+      size = size + 4
+      p = p + 7
+    end
   end
+  if over then
+    for i = 1, #over do reply[size + i] = over[i] end
+    size = size + #over
+  end
+  return toBytes(reply, size)
 end
-if over then
-  for i = 1, #over do reply[size + i] = over[i] end
-  size = size + #over
-end
-return toBytes(reply, size)

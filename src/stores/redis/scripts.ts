@@ -8,26 +8,22 @@ export interface RedisScript {
   readonly sha: string;
 }
 
+const read = (file: string) => readFileSync(join(import.meta.dirname, file), "utf8");
+
 /** Redis has no modules for scripts, so the parts that several share are put in front of each. */
-function assemble(...files: readonly string[]): RedisScript {
-  const source = files.map((file) => readFileSync(join(import.meta.dirname, file), "utf8")).join("\n");
+function assemble(...parts: readonly string[]): RedisScript {
+  const source = parts.join("\n");
   return { source, sha: createHash("sha1").update(source).digest("hex") };
 }
 
-export const RESERVE = assemble(
-  "subject-state.lua",
-  "reserve-fast.lua",
-  "limits.lua",
-  "reservations.lua",
-  "reserve.lua",
-);
-export const SETTLE = assemble(
-  "subject-state.lua",
-  "tombstones.lua",
-  "settle-fast.lua",
-  "limits.lua",
-  "reservations.lua",
-  "settle.lua",
-);
-export const READ = assemble("subject-state.lua", "limits.lua", "read.lua");
-export const BEAT = assemble("beat.lua");
+/** A script for any number of calls: `fast` has what most of them need; the rest is only made when a call needs it. */
+function forCalls(fast: readonly string[], general: string): RedisScript {
+  const rest = ["limits.lua", "reservations.lua", general].map(read);
+  const begin = "local function makeGeneral()";
+  return assemble(read("subject-state.lua"), ...fast.map(read), begin, ...rest, "end", read("calls.lua"));
+}
+
+export const RESERVE = forCalls(["reserve-fast.lua"], "reserve.lua");
+export const SETTLE = forCalls(["tombstones.lua", "settle-fast.lua"], "settle.lua");
+export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
+export const BEAT = assemble(read("beat.lua"));

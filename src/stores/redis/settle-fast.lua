@@ -1,12 +1,13 @@
 --[[
-The common settle in one pass: of a reservation that is open, was never extended, and is over rolling windows only. Ends the script then. When
-it meets anything else, it gives up and the rest of the script begins again from what is stored, so it writes only once everything is known.
+The common settle in one pass: of a reservation that is open, was never extended, and is over rolling windows only. When it meets anything else,
+it gives up with nothing, and settle.lua begins again from what is stored; so it writes only once everything is known.
 ]]
-local function settleFast()
-  local subjects, states, tails, opens, p, charge = a[7], {}, {}, {}, 9 + a[7], 0
+local function fast()
+  if a[1] == 2 or a[6] ~= 0 then return end
+  local subjects, states, tails, opens, p, charge = a[5], {}, {}, {}, 7 + a[5], 0
   local record, nextHold, last
   for i = 1, subjects do
-    local value, nowMs = call('GET', KEYS[i]), clockMs
+    local value, nowMs = call('GET', KEYS[keysBefore + i]), clockMs
     if not value then return end
     local packed = unpackNumbers('<d', value, 17)
     local count = packed % 65536
@@ -17,21 +18,21 @@ local function settleFast()
       local from, tail, open = 8 * count + 1, 8 * count + opens[1], ''
       if tail < from then return end
       -- Only the first of the open reservations is found without looking through them.
-      if sub(value, from, from + 11) ~= ARGV[2] then
+      if sub(value, from, from + 11) ~= id then
         if tail - from > OPEN_BYTES_MAX then return end
         local at = from
         repeat
           at = at + 21 + 16 * byte(value, at + 20)
           if at > tail then return end
-        until sub(value, at, at + 11) == ARGV[2]
+        until sub(value, at, at + 11) == id
         open, from = sub(value, from, at - 1), at
       end
       local holds = byte(value, from + 20)
       if holds > RECORD_HOLDS_MAX then return end
-      record = { unpackNumbers(sub(RECORD_FORMAT, 1, 10 + 5 * holds), value, from) }
+      record = { unpackNumbers(sub(RECORD_FORMAT, 1, 6 + 5 * holds), value, from + 12) }
       -- It may have expired or been extended.
-      if record[3] <= clockMs or record[4] ~= 0 then return end
-      nextHold, last = 6, 5 + 3 * holds
+      if record[1] <= clockMs or record[2] ~= 0 then return end
+      nextHold, last = 4, 3 + 3 * holds
       local behind = from + 21 + 16 * holds
       if behind <= tail then open = open .. sub(value, behind, tail) end
       local tombstones = bury(sub(value, tail + 1))
@@ -43,7 +44,7 @@ local function settleFast()
       if nowMs - clockMs > CLOCK_STEP_TOLERANCE_MS then return end
     end
     local at = 6
-    for _ = 1, a[8 + i] do
+    for _ = 1, a[6 + i] do
       local used = a[p + 5]
       if nextHold <= last and record[nextHold] == charge then
         local limitId, name, held = a[p + 1], record[nextHold + 1], record[nextHold + 2]
@@ -69,11 +70,6 @@ local function settleFast()
     if s[3] > 5 or s[1] > 0 then s[1] = nowMs end
   end
 
-  for i = 1, subjects do save(KEYS[i], states[i], tails[i], opens[i]) end
+  for i = 1, subjects do save(KEYS[keysBefore + i], states[i], tails[i], opens[i]) end
   return 0
-end
-
-if a[3] < 2 and a[8] == 0 then
-  local outcome = settleFast()
-  if outcome then return outcome end
 end

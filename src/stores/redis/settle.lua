@@ -1,11 +1,11 @@
 --[[
-Ends a reservation: settles (step 0), releases (step 1), or gives up what it blocks after it has expired (step 2).
+Ends reservations: settles (step 0), releases (step 1), or gives up what one blocks after it has expired (step 2).
 
-KEYS    the subjects' values; the reservation's own key; the leases, where concurrency was asked for
+KEYS    see subject-state.lua
 ARGV    see subject-state.lua
-Output  0 settled, 1 already, 2 unknown
+Output  for each call 0 settled, 1 already, 2 unknown
 ]]
-local mode, instance = a[3], a[1]
+local mode, instance
 
 local function settleOne(s, p, name, held, used, nowMs)
   local entry = findEntry(s, a[p + 1])
@@ -19,7 +19,7 @@ end
 
 -- Of a reservation that is given up only what it blocks comes back.
 local function settle(list)
-  local charge, p = 0, CHARGES
+  local charge, p = 0, 7 + subjects
   followClock(states)
   for i = 1, subjects do
     local s = states[i]
@@ -28,7 +28,7 @@ local function settle(list)
       states[i] = s
     end
     local nowMs = effectiveNow(s)
-    for _ = 1, a[8 + i] do
+    for _ = 1, a[6 + i] do
       local open = a[p + 5]
       for at = 1, #list, 3 do
         if list[at] == charge and (mode < 2 or list[at + 1] == BLOCKS) then
@@ -47,28 +47,32 @@ local function settle(list)
   end
 end
 
-if standing == 'closed' then return 1 end
-if mode == 2 and (standing == 'none' or expiresMs > clockMs) then return 2 end
+return function()
+  mode, instance = a[1], unpackNumbers('<I6', id)
+  lookUp()
+  if standing == 'closed' then return 1 end
+  if mode == 2 and (standing == 'none' or expiresMs > clockMs) then return 2 end
 
-local isKnown = standing == 'open'
-dropRecord()
-if isKnown or mode == 0 then settle(holds or {}) end
-if not states[1] then states[1] = { 0, 0, 5, 0, 0 } end
-if mode < 2 then
-  local buried = not hasOverflow and bury(tombstones)
-  if buried then
-    tombstones = buried
-  else
-    saveOverflow(toRecord(-1, clockMs + CLOSED_MEMORY_MS, {}), clockMs + CLOSED_MEMORY_MS)
+  local isKnown = standing == 'open'
+  dropRecord()
+  if isKnown or mode == 0 then settle(holds or {}) end
+  if not states[1] then states[1] = { 0, 0, 5, 0, 0 } end
+  if mode < 2 then
+    local buried = not hasOverflow and bury(tombstones)
+    if buried then
+      tombstones = buried
+    else
+      saveOverflow(toRecord(-1, clockMs + CLOSED_MEMORY_MS, {}), clockMs + CLOSED_MEMORY_MS)
+    end
+  elseif hasOverflow then
+    call('DEL', KEYS[keysBefore + subjects + 1])
   end
-elseif hasOverflow then
-  call('DEL', KEYS[subjects + 1])
-end
 
-saveSubject(1)
-if isKnown or mode == 0 then
-  for i = 2, subjects do
-    if states[i][1] > 0 then saveSubject(i) end
+  saveSubject(1)
+  if isKnown or mode == 0 then
+    for i = 2, subjects do
+      if states[i][1] > 0 then saveSubject(i) end
+    end
   end
+  return isKnown and 0 or 2
 end
-return isKnown and 0 or 2

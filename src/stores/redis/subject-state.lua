@@ -10,25 +10,26 @@ One string value a subject: little-endian doubles, then open reservations, then 
 
 `count` is how many doubles there are; once loaded, it stands alone at its index. A subject that is not the first of a call may have been the
 first of another, so what follows the doubles is always kept. While there are open reservations, the value must be kept
-until `openUntilMs`. Until `overflowUntilMs` a reservation of this subject may have a key of its own (KEYS[subjects + 1]) with one record
+until `openUntilMs`. Until `overflowUntilMs` a reservation of this subject may have a key of its own, with one record
 like those above; a tombstone there has step −1. The first subject of a call keeps its
 reservation. `slotName` of a hold on
 concurrency is BLOCKS.
 
-Request, ARGV[1], little-endian doubles:
+Input: ARGV[1] is the time in epoch ms, for tests only, else empty. Each further argument is one call: the reservation's id in 12 bytes
+(instance: uint48, sequence: uint48) and little-endian doubles:
 
-    [instance, sequence, step, force, ttlMs, keepMs, subjects, algorithms, (charges of a subject)*subjects,
+    [step, force, ttlMs, keepMs, subjects, algorithms, (charges of a subject)*subjects,
      (algorithm, limitId, capacity, windowMs, grainMs | refill, need | actual, hold)*, calendar boundaries]
 
+    keepMs      how long the charges can count at most in ordinary times
+    algorithms  those beside rolling windows that occur, as a sum of 1 (token bucket), 2 (calendar window), 4 (concurrency)
     algorithm   1 rolling window, 2 token bucket, 3 calendar window (windowMs and the next are where its boundaries start and how many they are),
                 4 concurrency; negative: shadow
-    algorithms  those beside rolling windows that occur, as a sum of 1 (token bucket), 2 (calendar window), 4 (concurrency)
-    keepMs      how long the charges can count at most in ordinary times; ARGV[3] is the same as text
 
-ARGV[2] the reservation's id in 12 bytes; ARGV[4], for tests only, the time in epoch ms.
+KEYS are those of the calls one after the other, each: its subjects' values, its reservation's own key, and the leases where concurrency occurs.
 
-A script starts from nothing every time, and making a function costs as much as a few calls of it. So the parts are in the order of need:
-what a common call does comes before what only others need.
+A script starts from nothing every time, and making a function costs as much as a few calls of it. So calls that come together share one
+run of a script, and what only few of them need is only made when the first of them does.
 ]]
 local call, byte, sub, find, format, floor = redis.call, string.byte, string.sub, string.find, string.format, math.floor
 local packNumbers, unpackNumbers, spread = struct.pack, struct.unpack, unpack
@@ -54,7 +55,7 @@ local TOMBSTONES_BYTES_PRUNED = 16 * 16
 local BLOCKS = 281474976710655
 -- An open reservation with up to this many holds.
 local RECORD_HOLDS_MAX = 16
-local RECORD_FORMAT = '<I6I6I6i2BI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6d'
+local RECORD_FORMAT = '<I6i2BI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6d'
 
 local function toNumbers(bytes, from, count)
   -- The position behind the last number comes back as well, behind the numbers: everybody counts for themselves.
@@ -80,14 +81,17 @@ local function toBytes(numbers, count)
   return table.concat(pieces)
 end
 
-local a = toNumbers(ARGV[1], 1, #ARGV[1] / 8)
 local clockMs
-if ARGV[4] then
-  clockMs = tonumber(ARGV[4])
+if ARGV[1] ~= '' then
+  clockMs = tonumber(ARGV[1])
 else
   local time = call('TIME')
   clockMs = time[1] * 1000 + floor(time[2] / 1000)
 end
+
+-- The call at hand: its id, its numbers, and the keys before its own.
+local id, a, keysBefore = nil, nil, 0
+local keepText, keepTextMs
 
 -- Index of the first number of the limit's entry, or 0. Its length stands at the index before.
 local function findEntry(s, limitId)
@@ -161,6 +165,8 @@ local function save(key, s, tail, openBytes)
   local value = toBytes(s, count) .. tail
   s[3] = count
   local keepMs = untilMs - clockMs + SLACK_MS
-  -- Formatting a number costs as much as a GET, so the caller sends the usual one as text.
-  call('SET', key, value, 'PX', keepMs <= a[6] and ARGV[3] or format('%.0f', keepMs))
+  -- Formatting a number costs as much as a GET, and the usual one is the same for most calls.
+  if keepMs < a[4] then keepMs = a[4] end
+  if keepMs ~= keepTextMs then keepText, keepTextMs = format('%.0f', keepMs), keepMs end
+  call('SET', key, value, 'PX', keepText)
 end

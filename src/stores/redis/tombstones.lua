@@ -7,5 +7,5 @@ local function bury(tombstones)
     if live > 1 then tombstones = sub(tombstones, live) end
     if #tombstones >= TOMBSTONES_BYTES_MAX then return end
   end
-  return tombstones .. ARGV[2] .. packNumbers('<I4', floor((clockMs + CLOSED_MEMORY_MS) / 1000) + 1)
+  return tombstones .. id .. packNumbers('<I4', floor((clockMs + CLOSED_MEMORY_MS) / 1000) + 1)
 end
