@@ -1,11 +1,12 @@
 import type { ServerResponse } from "node:http";
-import type { Dispatcher } from "undici";
 import type { Usage } from "../core/estimate/usage.ts";
-import { OperationalError } from "../core/operational-error.ts";
 import type { Reservation } from "../engine/engine.ts";
 import type { ParsedCall, ProviderFormat, RawHeaders, UsageMeter } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { downstreamHeaders } from "./headers.ts";
+import type { CallController, ResponseHandler } from "./http-client/call.ts";
+import type { ClientError } from "./http-client/client-error.ts";
+import { providerFailure } from "./provider-failure.ts";
 
 /** What one exchange needs to know. */
 export interface ExchangeOptions {
@@ -23,11 +24,7 @@ export interface ExchangeOptions {
   readonly onDone: () => void;
 }
 
-const STATUS_OK_MIN = 200;
 const STATUS_ERROR_MIN = 400;
-
-/** Reasons that are ours and no fault of the provider. */
-const CLIENT_GONE = new Error("the client went away");
 
 /**
  * One answer on its way from the provider to the client: bytes pass through as they come, watched by a meter, and whatever way it ends, the
@@ -37,14 +34,16 @@ const CLIENT_GONE = new Error("the client went away");
  * stop and the call is done; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
  * before the head is a 502; after it, a cut answer.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class Exchange implements ResponseHandler {
   readonly #response: ServerResponse;
   readonly #options: ExchangeOptions;
-  #controller: Dispatcher.DispatchController | undefined;
+  #controller: CallController | undefined;
   #meter: UsageMeter | undefined;
   #state: "waiting" | "relaying" | "done" = "waiting";
   #sent = false;
   #readerGone = false;
+  /** The last piece of an answer, from `onData` to the `onEnd` that follows at once. */
+  #last: Buffer | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
 
   constructor(response: ServerResponse, options: ExchangeOptions) {
@@ -54,26 +53,23 @@ export class Exchange implements Dispatcher.DispatchHandler {
     response.on("drain", () => this.#controller?.resume());
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
+  /** The hand on the call that it answers. */
+  attach(controller: CallController): void {
     this.#controller = controller;
-    if (this.#state === "done") controller.abort(CLIENT_GONE);
-    else this.#sent = true;
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-  ): void {
-    if (status < STATUS_OK_MIN || this.#state !== "waiting") return;
+  onSent(): void {
+    this.#sent = true;
+  }
+
+  onHead(status: number, raw: string[]): void {
+    if (this.#state !== "waiting") return;
     this.#state = "relaying";
     const { call, format } = this.#options;
-    const contentType = String(headers["content-type"] ?? "");
-    if (call !== undefined) this.#meter = format.meter(call, status, contentType);
+    if (call !== undefined) this.#meter = format.meter(call, status, contentTypeOf(raw));
     if (this.#readerGone) return;
-    const raw = controller.rawHeaders;
     const head = downstreamHeaders(
-      Array.isArray(raw) ? raw : [],
+      raw,
       format.hidesHeader,
       call?.usageSpliced === true && status < STATUS_ERROR_MIN,
     );
@@ -83,26 +79,38 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (call?.stream === true) this.#response.flushHeaders();
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onData(chunk: Buffer, isLast: boolean): void {
     const bytes = this.#meter === undefined ? chunk : this.#meter.push(chunk);
     if (this.#readerGone || bytes.length === 0) return;
+    // With the end in one write.
+    if (isLast) this.#last = bytes;
     // The provider waits for a slow reader (S3).
-    if (!this.#response.write(bytes)) controller.pause();
+    else if (!this.#response.write(bytes)) this.#controller?.pause();
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     if (this.#state === "done") return;
     const rest = this.#meter?.finish();
     this.#done(() => this.#settle(false));
-    if (rest === undefined || rest.length === 0) this.#response.end();
-    else this.#response.end(rest);
+    if (rest === undefined || rest.length === 0) {
+      this.#response.end(this.#last);
+      return;
+    }
+    if (this.#last !== undefined) this.#response.write(this.#last);
+    this.#response.end(rest);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+  onError(error: ClientError): void {
     if (this.#state === "done") return;
     const { format, requestId, telemetry } = this.#options;
     const hasHead = this.#state === "relaying";
     telemetry.count(hasHead ? "stream-cut" : "call-failed", { by: "provider" });
+    if (error.code === "handler_failed") {
+      telemetry.log("error", "an answer ended in an unexpected error", {
+        requestId,
+        error: String(error.cause),
+      });
+    }
     if (hasHead) {
       this.#done(() => this.#settle(true));
       this.#response.destroy();
@@ -112,25 +120,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#done(() =>
       this.#sent ? this.#options.reservation.settle(undefined) : this.#options.reservation.release(),
     );
-    const failure = new OperationalError(
-      "provider_unavailable",
-      `the provider did not answer: ${reasonOf(error)}`,
-      {
-        cause: error,
-      },
-    );
-    const answer = format.failure(failure, requestId);
+    const answer = format.failure(providerFailure(error), requestId);
     if (this.#readerGone) return;
     this.#response.writeHead(answer.status, [...answer.headers, ...this.#options.headers]);
     this.#response.end(answer.body);
   }
 
   /** Ends the exchange from outside: the gateway shuts down and can wait no longer. */
-  abort(reason: Error): void {
+  abort(): void {
     if (this.#state === "done") return;
     this.#options.telemetry.count("stream-cut", { by: "gateway" });
     this.#done(() => this.#settle(true));
-    this.#controller?.abort(reason);
+    this.#controller?.abort();
     this.#response.destroy();
   }
 
@@ -149,7 +150,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #giveUp(): void {
     if (this.#state === "done") return;
     this.#done(() => this.#settle(true));
-    this.#controller?.abort(CLIENT_GONE);
+    this.#controller?.abort();
   }
 
   #done(settle: () => Promise<void>): void {
@@ -187,23 +188,9 @@ const promptOnly = ({ estimate }: ParsedCall): Usage => ({
   reasoningTokens: 0,
 });
 
-/** What a client may know of a failed connection: its kind, not the addresses in its message. */
-function reasonOf(error: Error): string {
-  const code = "code" in error && typeof error.code === "string" ? error.code : error.name;
-  switch (code) {
-    case "ECONNREFUSED":
-      return "the connection was refused";
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return "its name could not be resolved";
-    case "UND_ERR_CONNECT_TIMEOUT":
-      return "the connection could not be made in time";
-    case "UND_ERR_HEADERS_TIMEOUT":
-      return "it took too long to answer";
-    case "ECONNRESET":
-    case "UND_ERR_SOCKET":
-      return "the connection was closed";
-    default:
-      return code.startsWith("HPE_") ? "its answer was not HTTP" : code;
+function contentTypeOf(raw: readonly string[]): string {
+  for (let i = 0; i < raw.length; i += 2) {
+    if (raw[i].length === 12 && raw[i].toLowerCase() === "content-type") return raw[i + 1];
   }
+  return "";
 }

@@ -7,6 +7,7 @@ import type { Telemetry } from "../ports/telemetry.ts";
 import { Exchange } from "./exchange.ts";
 import type { GatewaySettings, ProviderRoute } from "./gateway-settings.ts";
 import { rateLimitHeaders, upstreamHeaders } from "./headers.ts";
+import type { RequestBody } from "./http-client/http-request.ts";
 import { identify } from "./identify.ts";
 import { sendAnswer } from "./own-answer.ts";
 import { assertAnnouncedLength, readBody } from "./request-body.ts";
@@ -24,9 +25,6 @@ export interface ForwardOptions {
   /** Calls in flight, so that a shutdown can end them. */
   readonly exchanges: Set<Exchange>;
 }
-
-/** What is sent on: a body in memory, the client's stream unread, or none. */
-type Body = Buffer | Transform | null;
 
 /**
  * One call to a provider: identify → parse → admit → send → relay. Resolves when the call is over and settled; answers everything that
@@ -94,7 +92,7 @@ async function readCall(
 }
 
 /** A body that nobody reads goes through as it comes, counted. */
-function unreadBody(request: IncomingMessage, bytesMax: number): Body {
+function unreadBody(request: IncomingMessage, bytesMax: number): RequestBody {
   const { headers } = request;
   if (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined) return null;
   if (headers["content-length"] === "0") return null;
@@ -112,7 +110,12 @@ function unreadBody(request: IncomingMessage, bytesMax: number): Body {
     if (!request.complete)
       counted.destroy(new OperationalError("invalid_request", "the request was broken off"));
   });
-  return request.pipe(counted);
+  // Before the call is sent nobody else listens; what is wrong is seen then.
+  counted.on("error", () => {});
+  // What a provider did not want must not stay in the way of the connection's next request.
+  counted.on("close", () => request.resume());
+  const announced = headers["content-length"];
+  return { stream: request.pipe(counted), length: announced === undefined ? undefined : Number(announced) };
 }
 
 /** The caller's limits in the provider's own headers and the IETF's, and ours: computed at admission, so that streams carry them too. */
@@ -134,7 +137,7 @@ function answerHeaders({ requestId, route }: ForwardOptions, { limits }: Admissi
 function relay(
   { request, response, route, requestId, settings, telemetry, upstream, exchanges }: ForwardOptions,
   call: ParsedCall | undefined,
-  body: Body,
+  body: RequestBody,
   admission: Extract<Admission, { kind: "admitted" }>,
   headers: RawHeaders,
 ): Promise<void> {
@@ -155,12 +158,12 @@ function relay(
       },
     });
     exchanges.add(exchange);
-    upstream.dispatch(
+    const controller = upstream.send(
       provider.origin,
       settings.bounds,
       {
         path: `${provider.basePath}${path}`,
-        method: (request.method ?? "GET") as "GET",
+        method: request.method ?? "GET",
         headers: upstreamHeaders(
           request.rawHeaders,
           provider.account.key === undefined ? [] : provider.format.authHeader(provider.account.key),
@@ -171,6 +174,7 @@ function relay(
       },
       exchange,
     );
+    exchange.attach(controller);
   });
 }
 

@@ -1,35 +1,32 @@
-import { type Dispatcher, Pool } from "undici";
 import type { GatewayBounds } from "./gateway-settings.ts";
+import type { CallController, ResponseHandler } from "./http-client/call.ts";
+import { HttpClient } from "./http-client/http-client.ts";
+import type { HttpRequest } from "./http-client/http-request.ts";
 
 /** A provider closes idle connections after a minute or more; ours go first, so that no call is sent into a closing one. */
 const KEEP_ALIVE_MS = 30_000;
+/** As many as one address and port can have from this machine's ephemeral ports (28,232 on Linux), with room for others. */
+const CONNECTIONS_MAX = 20_000;
 
-/** Connections to the providers, one pool an origin, made when first needed. Owned by the gateway. */
+/** Connections to the providers. Owned by the gateway. */
 export class Upstream {
-  readonly #pools = new Map<string, Pool>();
+  readonly #client = new HttpClient({ keepAliveMs: KEEP_ALIVE_MS, connectionsMax: CONNECTIONS_MAX });
 
-  dispatch(
+  send(
     origin: string,
     bounds: GatewayBounds,
-    options: Omit<Dispatcher.DispatchOptions, "origin">,
-    handler: Dispatcher.DispatchHandler,
-  ): void {
-    let pool = this.#pools.get(origin);
-    if (pool === undefined) {
-      pool = new Pool(origin, {
-        pipelining: 1,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        headersTimeout: bounds.answerTimeoutMs,
-        bodyTimeout: bounds.idleTimeoutMs,
-        connect: { timeout: bounds.connectTimeoutMs },
-      });
-      this.#pools.set(origin, pool);
-    }
-    pool.dispatch(options, handler);
+    request: HttpRequest,
+    handler: ResponseHandler,
+  ): CallController {
+    const deadlines = {
+      connectMs: bounds.connectTimeoutMs,
+      answerMs: bounds.answerTimeoutMs,
+      idleMs: bounds.idleTimeoutMs,
+    };
+    return this.#client.send(origin, request, deadlines, handler);
   }
 
-  async close(): Promise<void> {
-    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
-    this.#pools.clear();
+  close(): void {
+    this.#client.close();
   }
 }
