@@ -8,7 +8,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { Client, type Dispatcher } from "undici";
 
 const origin = `http://127.0.0.1:${Number(process.argv[2])}`;
-const HOP_BY_HOP = new Set(["connection", "keep-alive", "transfer-encoding", "host", "content-length", "authorization"]);
+const HOP_BY_HOP = new Set([
+  "connection",
+  "keep-alive",
+  "transfer-encoding",
+  "host",
+  "content-length",
+  "authorization",
+]);
 const idle: Client[] = [];
 
 function requestHeaders(raw: readonly string[]): string[] {
@@ -73,7 +80,7 @@ class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     this.#response.writeHead(this.#status, this.#head);
-    this.#response.end(this.#held.latin1Slice(), "latin1");
+    this.#response.end(this.#held.toString("latin1"), "latin1");
   }
 
   onResponseError(): void {
@@ -104,7 +111,9 @@ function forward(request: IncomingMessage, response: ServerResponse, body: Buffe
 const server = createServer((request, response) => {
   const chunks: Buffer[] = [];
   request.on("data", (chunk: Buffer) => chunks.push(chunk));
-  request.on("end", () => forward(request, response, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+  request.on("end", () =>
+    forward(request, response, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)),
+  );
 });
 server.listen(0, "127.0.0.1", 4_096, () => {
   const address = server.address();

@@ -9,7 +9,7 @@ export interface Figure {
   readonly ratio?: number;
   readonly goal?: Goal;
   /** How far the rounds lie apart: (largest − smallest) ÷ median. Absent where there was one round. */
-  readonly spread?: number;
+  readonly spread?: number | undefined;
 }
 
 /** On `ratio` or on `value`: at most or at least. */

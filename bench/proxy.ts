@@ -81,7 +81,10 @@ async function startAll(providerPort: number, redisUrl: string): Promise<Readonl
   return new Map<string, Candidate>([
     [
       PEER,
-      await startNginxProxy(PROGRAM_CORE, providerPort, { buffering: true, idleConnectionsMax: CONNECTIONS * 2 }),
+      await startNginxProxy(PROGRAM_CORE, providerPort, {
+        buffering: true,
+        idleConnectionsMax: CONNECTIONS * 2,
+      }),
     ],
     ["bare node (http, undici)", await startBareProxy(providerPort)],
     ["sluice, memory", await startSluice(PROGRAM_CORE, providerPort, "memory:")],

@@ -63,7 +63,12 @@ async function run({ rounds, seconds, progress }: RunOptions): Promise<readonly 
   const figures = [...starts.keys()].flatMap((name) => figuresOf(name, cpuUs, addedP99Ms));
   return [
     ...figures,
-    { name: "99th percentile without a proxy", value: median(directP99Ms), unit: "ms", spread: spread(directP99Ms) },
+    {
+      name: "99th percentile without a proxy",
+      value: median(directP99Ms),
+      unit: "ms",
+      spread: spread(directP99Ms),
+    },
     { name: "chunks that arrived in time, of all", value: Math.min(...shares), unit: "%" },
   ];
 }

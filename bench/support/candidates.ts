@@ -12,16 +12,18 @@ export interface Candidate {
 }
 
 export const startBareProxy = (providerPort: number): Promise<Candidate> =>
-  startReady(PROGRAM_CORE, [...NODE, fileURLToPath(new URL("../bare-proxy.ts", import.meta.url)), String(providerPort)]);
+  startReady(PROGRAM_CORE, [
+    ...NODE,
+    fileURLToPath(new URL("../bare-proxy.ts", import.meta.url)),
+    String(providerPort),
+  ]);
 
 /** Portkey's gateway without its console, told by headers to proxy to the provider. */
 export async function startPortkey(providerPort: number): Promise<Candidate> {
   const port = await freePort();
-  const process = startPinned(
-    PROGRAM_CORE,
-    [...NODE, portkeyEntry(), `--port=${port}`, "--headless"],
-    { NODE_ENV: "production" },
-  );
+  const process = startPinned(PROGRAM_CORE, [...NODE, portkeyEntry(), `--port=${port}`, "--headless"], {
+    NODE_ENV: "production",
+  });
   await untilListening(port, process);
   return {
     port,

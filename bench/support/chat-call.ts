@@ -3,9 +3,11 @@ export const KEYS = 1_000;
 /** The size of a body, of the question as of the answer, in bytes: a question of some 450 words. */
 export const BODY_BYTES = 2_048;
 
-const WORDS = "the quick brown fox jumps over the lazy dog and explains rate limits to a patient crowd of parrots ";
+const WORDS =
+  "the quick brown fox jumps over the lazy dog and explains rate limits to a patient crowd of parrots ";
 
-export const keyOf = (index: number) => `sk-bench-${String(index).padStart(4, "0")}-${"0123456789abcdef".repeat(2)}`;
+export const keyOf = (index: number) =>
+  `sk-bench-${String(index).padStart(4, "0")}-${"0123456789abcdef".repeat(2)}`;
 
 function padded(make: (text: string) => object): string {
   const missing = BODY_BYTES - JSON.stringify(make("")).length;

@@ -22,7 +22,7 @@ export function requireTools(...tools: readonly DebianTool[]): void {
   const missing = tools.filter((tool) => !isThere(tool)).map((tool) => PACKAGES[tool]);
   if (missing.length === 0) return;
   const isRoot = process.getuid?.() === 0;
-  const installed =
-    isRoot && apt("update") && apt("install", "-y", "--no-install-recommends", ...missing);
-  if (!installed) throw new Error(`these benchmarks need the Debian packages ${missing.join(", ")}; please install them`);
+  const installed = isRoot && apt("update") && apt("install", "-y", "--no-install-recommends", ...missing);
+  if (!installed)
+    throw new Error(`these benchmarks need the Debian packages ${missing.join(", ")}; please install them`);
 }

@@ -14,7 +14,10 @@ export function installPeers(progress: (message: string) => void): void {
   if (existsSync(MARK) && statSync(MARK).mtimeMs >= lock.mtimeMs) return;
   progress("installing the peers (once)");
   // Their install scripts are not needed, and nothing of theirs should run as root.
-  const npm = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: BENCH, encoding: "utf8" });
+  const npm = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
+    cwd: BENCH,
+    encoding: "utf8",
+  });
   if (npm.status !== 0) throw new Error(`npm ci in bench/ failed:\n${npm.stdout}${npm.stderr}`);
   writeFileSync(MARK, "");
 }

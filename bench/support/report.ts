@@ -15,7 +15,9 @@ const number = (value: number): string => {
 function goalText({ goal, unit }: Figure): string {
   if (goal === undefined) return "";
   const sign = goal.kind === "at most" ? "≤" : "≥";
-  return goal.on === "ratio" ? `${sign} ${goal.bound} ×` : `${sign} ${goal.bound.toLocaleString("en-US")} ${unit}`;
+  return goal.on === "ratio"
+    ? `${sign} ${goal.bound} ×`
+    : `${sign} ${goal.bound.toLocaleString("en-US")} ${unit}`;
 }
 
 function row(benchmark: string, figure: Figure): readonly string[] {

@@ -71,5 +71,10 @@ export async function runWrk(options: LoadOptions): Promise<LoadResult> {
   const { requests, durationUs, p50Us, p99Us, errors } = JSON.parse(json) as Record<string, number>;
   if (errors > 0) throw new Error(`${errors} of ${requests} calls failed on port ${options.port}`);
   if (requests === 0) throw new Error(`no call was answered on port ${options.port}`);
-  return { requests, requestsPerSecond: (requests / durationUs) * 1e6, p50Ms: p50Us / 1e3, p99Ms: p99Us / 1e3 };
+  return {
+    requests,
+    requestsPerSecond: (requests / durationUs) * 1e6,
+    p50Ms: p50Us / 1e3,
+    p99Ms: p99Us / 1e3,
+  };
 }
