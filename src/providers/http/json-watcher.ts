@@ -66,7 +66,6 @@ export class JsonWatcher {
     this.#capture = options.capture;
   }
 
-
   span(path: string): JsonSpan | undefined {
     return this.#spans.get(path);
   }
