@@ -84,6 +84,7 @@ const COMMANDS = {
     [bin("typescript"), "--noEmit"],
     [bin("knip"), "--no-progress"],
   ],
+  schema: () => [["scripts/write-schema.ts"]],
   build: () => [["scripts/build.ts"]],
   bench: (args) => [["bench/main.ts", ...args]],
 };

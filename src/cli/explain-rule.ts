@@ -1,21 +1,31 @@
 import { formatDuration } from "../config/duration.ts";
-import type { LimitRule } from "../core/policy/policy.ts";
+import type { LimitRule, Window } from "../core/policy/policy.ts";
 
-const METERS: Readonly<Record<LimitRule["meter"], string>> = {
+const NANO = 1_000_000_000;
+
+const UNITS: Readonly<Record<LimitRule["meter"], string>> = {
   requests: "requests",
   input_tokens: "input tokens",
   output_tokens: "output tokens",
   tokens: "tokens",
-  cost: "nano-USD",
-  concurrency: "requests at once",
+  cost: "US dollars",
+  concurrency: "calls at once",
 };
 
-function windowInWords({ window, limit }: LimitRule): string {
+const count = (amount: number) => amount.toLocaleString("en-US", { maximumFractionDigits: 9 });
+
+function amountText({ meter, limit }: LimitRule): string {
+  const amount = meter === "cost" ? limit / NANO : limit;
+  const unit = amount === 1 ? UNITS[meter].replace(/s\b/, "") : UNITS[meter];
+  return `${count(amount)} ${unit}`;
+}
+
+function windowText(window: Window): string {
   switch (window.kind) {
     case "rolling":
       return ` in any ${formatDuration(window.windowMs)}`;
     case "token_bucket":
-      return ` per ${formatDuration(window.windowMs)}, evenly, ${window.burst === limit ? "all" : window.burst} of them at once`;
+      return ` every ${formatDuration(window.windowMs)}, coming back evenly, up to ${count(window.burst)} at once`;
     case "calendar":
       return ` a ${window.unit}, from midnight in ${window.timezone}`;
     case "open":
@@ -23,14 +33,40 @@ function windowInWords({ window, limit }: LimitRule): string {
   }
 }
 
-/** `10 requests in any 1m, per user ("requests-1m")`. */
+function scopeText(scope: LimitRule["scope"]): string {
+  return scope[0] === "global" ? "for everybody together" : `per ${scope.join(" and ")}`;
+}
+
+function weightsText({ meter, weights }: LimitRule): string | undefined {
+  const { input, cachedInput, output } = weights;
+  if (meter !== "tokens" || (input === 1 && cachedInput === 1 && output === 1)) return undefined;
+  return `an input token counts ${input}, a cached one ${cachedInput}, an output token ${output}`;
+}
+
+const RESERVE: Readonly<Record<LimitRule["reserve"], string | undefined>> = {
+  expected: undefined,
+  worst_case: "the most that a call could use is held before it",
+  none: "charged after the call",
+};
+
+const STORE_FAILURE: Readonly<Record<LimitRule["onStoreFailure"], string | undefined>> = {
+  open: "not enforced while the store is away",
+  closed: "refuses while the store is away",
+  // The default of rates.
+  local: undefined,
+};
+
+/** A limit in plain words: `at most 10 requests in any 1m, per user`. */
 export function explainRule(rule: LimitRule): string {
-  const matches = Object.entries(rule.match).map(([attribute, glob]) => `${attribute} ${glob}`);
-  const only = matches.length === 0 ? "" : `, only for ${matches.join(" and ")}`;
-  const scope =
-    rule.scope.join(" and ") === "global" ? "over all callers" : `per ${rule.scope.join(" and ")}`;
-  const reserve = rule.reserve === "expected" ? "" : `, reserving ${rule.reserve.replace("_", " ")}`;
-  const shadow = rule.mode === "shadow" ? ", only counted (shadow)" : "";
-  const failure = `; without the store: ${rule.onStoreFailure}`;
-  return `${rule.limit} ${METERS[rule.meter]}${windowInWords(rule)}, ${scope}${only}${reserve}${shadow}${failure} ("${rule.name}")`;
+  const match = Object.entries(rule.match).map(([attribute, glob]) => `${attribute} ${glob}`);
+  const details = [
+    match.length === 0 ? undefined : `only for ${match.join(" and ")}`,
+    weightsText(rule),
+    RESERVE[rule.reserve],
+    rule.mode === "shadow" ? "SHADOW: only reported, never refused by" : undefined,
+    STORE_FAILURE[rule.onStoreFailure],
+    rule.meter === "cost" ? "NOT ENFORCED in this version" : undefined,
+  ];
+  const text = `at most ${amountText(rule)}${windowText(rule.window)}, ${scopeText(rule.scope)}`;
+  return [text, ...details.filter((detail) => detail !== undefined)].join("; ");
 }

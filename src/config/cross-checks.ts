@@ -3,6 +3,7 @@ import { formatDuration, parseDuration } from "./duration.ts";
 import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./file-schema.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import { checkLimit, type LimitPlace, limitName } from "./limit-checks.ts";
+import { warnOfNotBuilt } from "./not-built.ts";
 import type { KeyPath } from "./problem.ts";
 import { callerKinds, checkReachable } from "./reachability.ts";
 
@@ -30,6 +31,7 @@ export function warnings(file: RawMap, kind: ConfigurationKind, report: Report):
     const message = "cost limits are NOT enforced in this version: prices are not known yet";
     report({ path: [...path, "meter"], message });
   });
+  warnOfNotBuilt(file, report);
   if (kind === "options") return;
   const identity = asMap(file.identity);
   const kinds = callerKinds(identity);

@@ -94,15 +94,30 @@ function applyingRules(
 }
 
 /**
- * A guess at the output never makes a call too large for a limit that its input fits (E5): the guess is cut to what the tightest
- * enforced limit can hold beside the input.
+ * Of a limit that a call of which nothing is known may take with its output. A tenth leaves room for ten such calls: were a guess as large as
+ * the limit, the first call would be admitted and the second refused, however little the first really used.
  */
-function guessedOutput(rules: readonly CompiledRule[], guess: number, inputTokens: number): number {
+const GUESS_SHARE = 10;
+
+/**
+ * A guess at the output never makes a call too large for a limit that its input fits (E5): it is cut to what the tightest enforced limit can
+ * hold beside the input, and, where it is only the configured default, to a share of that limit.
+ */
+function guessedOutput(
+  rules: readonly CompiledRule[],
+  guess: number,
+  isDefault: boolean,
+  inputTokens: number,
+): number {
   let output = guess;
   for (const { rule, capacity, weights } of rules) {
     if (rule.mode === "shadow" || rule.reserve === "none") continue;
     const room = outputRoom(rule.meter, capacity, weights, inputTokens);
     if (room < output) output = room;
+    if (!isDefault) continue;
+    // At least one: a hold of nothing would be no hold.
+    const share = Math.max(1, outputRoom(rule.meter, Math.floor(capacity / GUESS_SHARE), weights, 0));
+    if (share < output) output = share;
   }
   return output;
 }
@@ -169,7 +184,8 @@ export function chargesFor(
   const own = size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);
   const unbounded =
     use === "input_and_output" ? boundedTokens(size.outputTokensExpected ?? policy.outputTokensDefault) : 0;
-  const guess = guessedOutput(compiled, unbounded, inputTokens);
+  const isDefault = size.outputTokensExpected === undefined;
+  const guess = guessedOutput(compiled, unbounded, isDefault, inputTokens);
   const subjects: SubjectCharges[] = [];
   const rules: LimitRule[] = [];
   let next = 0;

@@ -1,0 +1,77 @@
+import type { ListenAddress, StoreSettings } from "../config/connections.ts";
+import type { ProviderSettings, Settings } from "../config/settings.ts";
+import type { LimitRule, Plan } from "../core/policy/policy.ts";
+import { explainRule } from "./explain-rule.ts";
+
+const addressText = ({ host, port }: ListenAddress) => `${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+function storeText(store: StoreSettings): string {
+  switch (store.kind) {
+    case "memory":
+      return "in the memory of this process: a restart forgets everything";
+    case "embedded": {
+      const survived =
+        store.durability === "machine" ? "the death of the machine" : "the death of the process";
+      return `in ${store.directory}: what is counted survives ${survived}`;
+    }
+    case "redis":
+      return `in Redis at ${store.shown}`;
+    case "redis_cluster":
+      return `in the Redis cluster at ${store.shown}`;
+  }
+}
+
+const ruleLines = (rules: readonly LimitRule[], indent: string) =>
+  rules.map((rule) => `${indent}${rule.name}: ${explainRule(rule)}`);
+
+function providerLines(provider: ProviderSettings, settings: Settings): readonly string[] {
+  const accounts = provider.accounts.flatMap((account) => [
+    `    account ${account.name}: ${account.key === undefined ? "no key" : "with a key"}`,
+    ...ruleLines(settings.policy.accountLimits.get(account.id) ?? [], "      "),
+  ]);
+  return [`  ${provider.name}: ${provider.format} format, at ${provider.baseUrl}`, ...accounts];
+}
+
+function planLines(plan: Plan): readonly string[] {
+  return [
+    `  ${plan.name}: priority ${plan.priority}, weight ${plan.weight}; a call over a limit is refused at once`,
+    ...(plan.limits.length === 0 ? ["    no limits of its own"] : ruleLines(plan.limits, "    ")),
+  ];
+}
+
+function callerLines({ identity }: Settings): readonly string[] {
+  const keys = [...identity.keys.values()].map(({ key, user, plan, team, feature }) => {
+    const rest = [team && `team ${team}`, feature && `feature ${feature}`].filter(Boolean);
+    return `  key ${key}: ${[`user ${user}`, `plan ${plan}`, ...rest].join(", ")}`;
+  });
+  const headers = identity.trustedHeaders;
+  const from = ["user", "plan", "team", "feature"] as const;
+  const believed = from
+    .filter((name) => headers?.[name] !== undefined)
+    .map((name) => `${name} from ${headers?.[name]}`);
+  return [
+    ...keys,
+    ...(headers === undefined ? [] : [`  headers of trusted addresses: ${believed.join(", ")}`]),
+    identity.anonymousPlan === undefined
+      ? "  everybody else is refused"
+      : `  everybody else: plan ${identity.anonymousPlan}, counted per address`,
+  ];
+}
+
+/** What a configuration means, in plain words, line by line. Holds no secret (X1). */
+export function explainSettings(settings: Settings): string {
+  const { policy } = settings;
+  const section = (title: string, lines: readonly string[]) =>
+    lines.length === 0 ? [] : ["", title, ...lines];
+  return [
+    `listens on ${addressText(settings.listen)}`,
+    `counts ${storeText(settings.store)}`,
+    ...section(
+      "providers",
+      [...settings.providers.values()].flatMap((provider) => providerLines(provider, settings)),
+    ),
+    ...section("plans", [...policy.plans.values()].flatMap(planLines)),
+    ...section("limits for all plans", ruleLines(policy.limits, "  ")),
+    ...section("callers", callerLines(settings)),
+  ].join("\n");
+}
