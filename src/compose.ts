@@ -88,6 +88,7 @@ function gatewaySettings(settings: Settings): GatewaySettings {
   return {
     policy: new CompiledPolicy(settings.policy),
     providers: new Map([...settings.providers].map(([name, provider]) => [name, providerRoute(provider)])),
+    modelAliases: settings.aliases,
     identification: {
       callersByKeyHash: identity.keys,
       trustedHeaders: trusted,

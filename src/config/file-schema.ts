@@ -293,6 +293,4 @@ export const fileSchema = z
 
 /** The file with its defaults. */
 export type FileShape = z.output<typeof fileSchema>;
-/** The file as it is written. */
-export type FileInput = z.input<typeof fileSchema>;
 export type LimitShape = z.output<typeof limitSchema>;

@@ -23,10 +23,4 @@ export function warnOfNotBuilt(file: RawMap, report: Report): void {
       message: "the dashboard and the admin API are not built yet: nothing listens there",
     });
   }
-  if (Object.keys(asMap(file.aliases)).length > 0) {
-    report({
-      path: ["aliases"],
-      message: "aliases are not built yet: models pass through as they are named",
-    });
-  }
 }

@@ -88,7 +88,10 @@ async function readCall(
   }
   assertAnnouncedLength(request, settings.bounds.bodyBytesMax);
   if (request.headers.expect !== undefined) response.writeContinue();
-  return route.provider.format.parseCall(endpoint, await readBody(request, settings.bounds.bodyBytesMax));
+  const { format } = route.provider;
+  const call = format.parseCall(endpoint, await readBody(request, settings.bounds.bodyBytesMax));
+  const model = settings.modelAliases.get(call.model);
+  return model === undefined ? call : format.withModel(call, model);
 }
 
 /** A body that nobody reads goes through as it comes, counted. */

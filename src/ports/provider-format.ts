@@ -87,6 +87,8 @@ export interface ProviderFormat {
    * Throws `OperationalError` `invalid_request` for what the provider would answer with 400: bad JSON, no object, no model, bad `max_tokens`, too deep.
    */
   parseCall(endpoint: Endpoint, body: Buffer): ParsedCall;
+  /** The same call for another model: what a model's alias stands for. Only the model's bytes change. */
+  withModel(call: ParsedCall, model: string): ParsedCall;
   /** The header that carries an account's key. */
   authHeader(accountKey: string): readonly [name: string, value: string];
   /** `contentType` and `status` are the answer's. */

@@ -20,7 +20,7 @@ interface LimitsPage {
 describe("the gateway with the official SDKs", () => {
   let under: GatewayUnderTest;
   before(async () => {
-    under = await startGatewayUnderTest({ yaml: PLANS_AND_KEYS });
+    under = await startGatewayUnderTest({ yaml: `${PLANS_AND_KEYS}\naliases: { fast: gpt-4o-mini }\n` });
   });
   after(() => under.close());
 
@@ -164,6 +164,17 @@ describe("the gateway with the official SDKs", () => {
     assert.equal(refused.code, "request_too_large_for_limit");
     assert.equal(refused.headers.get("x-should-retry"), "false");
     assert.equal(under.provider.stats.requests, seen);
+  });
+
+  test("a model's alias is replaced, and nothing else of the body (S1)", async () => {
+    const body = '{ "messages": [{"role":"user","content":"model"}],\t"model" : "fast", "max_tokens":5 }';
+    await fetch(`${under.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: "Bearer key-of-carol", "content-type": "application/json" },
+      body,
+    });
+    const sent = under.provider.requests.at(-1)?.body;
+    assert.equal(String(sent), body.replace('"fast"', '"gpt-4o-mini"'));
   });
 
   test("tool calls go through and are metered", async () => {

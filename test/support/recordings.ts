@@ -35,11 +35,6 @@ export function fixtureRecordings(): readonly Recording[] {
   return parseRecordings(textOf([FIXTURES]));
 }
 
-/** The rows of `fixtureRecordings`. */
-export function fixtureRows(): readonly RecordedRow[] {
-  return rowsOf([FIXTURES]);
-}
-
 const textOf = (paths: readonly string[]) => paths.map((path) => readFileSync(path, "utf8")).join("\n");
 
 const rowsOf = (paths: readonly string[]) =>

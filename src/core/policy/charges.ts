@@ -28,7 +28,7 @@ export interface CallCharges {
   readonly subjects: readonly SubjectCharges[];
   /** The rules behind the charges, numbered through over all subjects. */
   readonly rules: readonly LimitRule[];
-  /** Output that the holds with policy `expected` reckon with: when a stream outgrows it, `extensionFor` holds more. */
+  /** Output that the holds with policy `expected` reckon with. */
   readonly outputTokensHeld: number;
   /** The call's own maximum, which holds with policy `worst_case` reckon with where there is one. */
   readonly outputTokensMax: number | undefined;
@@ -200,24 +200,6 @@ export function chargesFor(
   }
   const outputTokensHeld = own === undefined || guess < own ? guess : own;
   return { subjects, rules, outputTokensHeld, outputTokensMax: own, compiled };
-}
-
-/** What a stream that outgrew its hold holds on top: `outputTokens` more on every limit that does not hold the call's own maximum already. */
-export function extensionFor(charges: CallCharges, outputTokens: number): readonly SubjectCharges[] {
-  const counts = { inputTokens: 0, cachedInputTokens: 0, outputTokens: boundedTokens(outputTokens) };
-  let next = 0;
-  return charges.subjects.map(({ key, charges: held }) => ({
-    key,
-    charges: held.map(({ spec }): Charge => {
-      const compiled = charges.compiled[next++];
-      const { meter, reserve } = compiled.rule;
-      const isHeld =
-        reserve === "none" || (reserve === "worst_case" && charges.outputTokensMax !== undefined);
-      const isOutput = meter === "output_tokens" || meter === "tokens";
-      const hold = isOutput && !isHeld ? amountOf(compiled, counts) : 0;
-      return { spec, hold, need: hold };
-    }),
-  }));
 }
 
 /**

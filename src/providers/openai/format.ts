@@ -1,4 +1,5 @@
 import type { ProviderFormat } from "../../ports/provider-format.ts";
+import { renameModel } from "../http/rename-model.ts";
 import { endpointOf } from "./endpoints.ts";
 import { failure, refusal } from "./errors.ts";
 import { authHeader, hidesHeader, limitHeaders } from "./headers.ts";
@@ -10,6 +11,7 @@ export const openaiFormat: ProviderFormat = {
   name: "openai",
   endpointOf,
   parseCall,
+  withModel: renameModel,
   authHeader,
   meter,
   limitHeaders,
