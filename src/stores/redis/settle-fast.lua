@@ -2,9 +2,11 @@
 The common settle in one pass: of a reservation that is open, was never extended, and is over rolling windows only. When it meets anything else,
 it gives up with nothing, and settle.lua begins again from what is stored; so it writes only once everything is known.
 ]]
+local states, tails, opens = {}, {}, {}
+
 local function fast()
   if a[1] == 2 or a[6] ~= 0 then return end
-  local subjects, states, tails, opens, p, charge = a[5], {}, {}, {}, 7 + a[5], 0
+  local subjects, p, charge = a[5], 7 + a[5], 0
   local record, nextHold, last
   for i = 1, subjects do
     local value, nowMs = call('GET', KEYS[keysBefore + i]), clockMs
