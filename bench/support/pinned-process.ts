@@ -79,7 +79,7 @@ class Output {
   }
 }
 
-/** Starts `command` on one core. It belongs to the caller, who must `stop` it; it is killed when this process ends before that. */
+/** Starts `command` on one core. It belongs to the caller, who must `stop` it; it is ended when this process ends before that. */
 export function startPinned(
   core: number,
   command: readonly string[],
@@ -95,7 +95,8 @@ export function startPinned(
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => output.append(chunk));
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => output.append(chunk));
   const exit = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
-  const killNow = () => child.kill("SIGKILL");
+  // Not SIGKILL: nginx would leave its worker behind.
+  const killNow = () => child.kill("SIGTERM");
   process.once("exit", killNow);
   exit.then(() => process.off("exit", killNow));
   const pid = child.pid;

@@ -61,6 +61,8 @@ export async function runWrk(options: LoadOptions): Promise<LoadResult> {
   const wrk = startPinned(SUPPORT_CORE, [
     "wrk",
     "--threads=1",
+    // A slow answer is a latency, not a failure: peers take seconds for one while they warm up.
+    "--timeout=30s",
     `--connections=${options.connections}`,
     `--duration=${options.seconds}s`,
     `--script=${file}`,
