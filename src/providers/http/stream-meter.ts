@@ -21,6 +21,7 @@ const HELD_BYTES_MAX = 4_096;
 /** First size of the room for an event that came in pieces: most fit. */
 const ROOM_BYTES = 1_024;
 const EMPTY = Buffer.alloc(0);
+const LINE_FEED = 0x0a;
 
 /** Watches a server-sent stream; takes the extra usage chunk out of one that was spliced. Memory is bounded by one event of 256 kB. */
 export class StreamMeter implements UsageMeter {
@@ -43,12 +44,13 @@ export class StreamMeter implements UsageMeter {
 
   push(chunk: Buffer): Buffer {
     const length = chunk.length;
+    if (length === 0) return chunk;
     const isWhole =
       this.#begun === 0 &&
       this.#watcher === undefined &&
       length > 2 &&
-      chunk[length - 1] === 0x0a &&
-      chunk[length - 2] === 0x0a &&
+      chunk[length - 1] === LINE_FEED &&
+      chunk[length - 2] === LINE_FEED &&
       this.#framing.atLineStart;
     if (isWhole) {
       const text = chunk.toString("latin1", 0, length);
@@ -86,7 +88,8 @@ export class StreamMeter implements UsageMeter {
     let keptTo = 0;
     let from = 0;
     while (from < text.length) {
-      const end = text.indexOf("\n\n", from) + 2;
+      // A blank line more than needed is an event of its own, which stays where it is.
+      const end = text.charCodeAt(from) === LINE_FEED ? from + 1 : text.indexOf("\n\n", from) + 2;
       const isExtra = this.#reader.read(from === 0 && end === text.length ? text : text.slice(from, end));
       if (isExtra && this.#removesUsage) {
         kept ??= [];
