@@ -121,6 +121,11 @@ export async function startGateway(
   const fallback = new MemoryLimitStore();
   const compiled = gatewaySettings(settings);
   const engine = new Engine({ store, fallback, policy: compiled.policy, telemetry, clock: systemClock });
+  telemetry.gauge(
+    "sluice_gateways",
+    "Gateways that share the store, this one included.",
+    () => engine.gateways,
+  );
   await engine.start();
   const gateway = new Gateway({ settings: compiled, engine, telemetry, metrics: telemetry });
   const close = async () => {

@@ -81,6 +81,11 @@ export class Engine {
     this.#clock = options.clock;
   }
 
+  /** How many gateways share the store, this one included. */
+  get gateways(): number {
+    return this.#store.gateways;
+  }
+
   start(): Promise<void> {
     return this.#store.start();
   }

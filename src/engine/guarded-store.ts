@@ -72,6 +72,11 @@ export class GuardedStore {
     this.#lease = new Lease(store, clock);
   }
 
+  /** How many gateways share the store, this one included, as of the last beat. */
+  get gateways(): number {
+    return this.#lease.gateways;
+  }
+
   async start(): Promise<void> {
     await this.#lease.start((succeeded) => {
       if (succeeded) void this.#retryPending();

@@ -6,7 +6,7 @@ import type { LimitStore, ReservationId } from "../ports/limit-store.ts";
 export const LEASE_MS = 30_000;
 /** Three tries before a lease runs out. */
 const BEAT_MS = LEASE_MS / 3;
-/** While the store is away: soon enough that nobody notices that it is back. */
+/** While the store is away: soon enough that nobody notices that it is back. And once after the start, to learn of gateways that started together. */
 const RETRY_MS = 1_000;
 /** `randomInt` takes no more than 48 bits, and no more are needed: a collision within a lease takes ten million gateways. */
 const INSTANCE_MAX = 2 ** 48 - 1;
@@ -55,6 +55,7 @@ export class Lease {
       this.#instance = randomInt(1, INSTANCE_MAX);
       this.#sequence = 0;
     }
+    const isFirst = this.#renewedMs === 0;
     let succeeded = true;
     try {
       this.#gateways = Math.max(1, await this.#store.beat(this.#instance, LEASE_MS));
@@ -64,6 +65,9 @@ export class Lease {
     }
     if (this.#stopped) return;
     onBeat(succeeded);
-    this.#timer = setTimeout(() => void this.#beat(onBeat), succeeded ? BEAT_MS : RETRY_MS).unref();
+    this.#timer = setTimeout(
+      () => void this.#beat(onBeat),
+      succeeded && !isFirst ? BEAT_MS : RETRY_MS,
+    ).unref();
   }
 }
