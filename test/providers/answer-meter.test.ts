@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { anthropicFormat } from "../../src/providers/anthropic/format.ts";
+import { openaiFormat } from "../../src/providers/openai/format.ts";
+
+const JSON_TYPE = "application/json";
+const chat = () => {
+  const call = openaiFormat.parseCall(
+    "chat_completions",
+    Buffer.from('{"model":"gpt-4o","messages":[{"role":"user","content":"Why is the sky blue?"}]}'),
+  );
+  return { call, meter: openaiFormat.meter(call, 200, JSON_TYPE) };
+};
+
+describe("meter of an answer in one object", () => {
+  test("is not fooled by a text that contains a usage (S2)", () => {
+    const { meter } = chat();
+    const lie = '"usage":{"prompt_tokens":1,"completion_tokens":1}';
+    const answer = {
+      choices: [{ message: { content: lie, usage: { prompt_tokens: 2 } } }],
+      usage: { prompt_tokens: 14, completion_tokens: 20, completion_tokens_details: { reasoning_tokens: 5 } },
+      note: lie,
+    };
+    meter.push(Buffer.from(JSON.stringify(answer)));
+    assert.deepEqual(meter.metered(), {
+      kind: "reported",
+      usage: {
+        inputTokens: 14,
+        cachedInputTokens: 0,
+        cacheWriteInputTokens: 0,
+        outputTokens: 20,
+        reasoningTokens: 5,
+      },
+    });
+  });
+
+  test("finds the usage behind 64 MB without keeping them (S3)", () => {
+    const { meter } = chat();
+    const before = process.memoryUsage().arrayBuffers;
+    meter.push(Buffer.from('{"choices":[{"message":{"content":"'));
+    const filler = Buffer.alloc(1 << 20, "a");
+    for (let turn = 0; turn < 64; turn++) assert.equal(meter.push(filler), filler);
+    meter.push(Buffer.from('"}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}'));
+    assert.ok(process.memoryUsage().arrayBuffers - before < 8_000_000);
+    const metered = meter.metered();
+    assert.ok(metered.kind === "reported" && metered.usage.outputTokens === 4);
+  });
+
+  test("counts an answer that is cut or carries no usage (S2)", () => {
+    const { call, meter } = chat();
+    assert.deepEqual(meter.metered(), {
+      kind: "counted",
+      usage: {
+        inputTokens: call.estimate.inputTokens,
+        cachedInputTokens: 0,
+        cacheWriteInputTokens: 0,
+        outputTokens: 0,
+        reasoningTokens: 0,
+      },
+    });
+    const text = "Sunlight is scattered by the molecules of the air, and blue light most of all.";
+    meter.push(Buffer.from(`{"choices":[{"message":{"role":"assistant","content":"${text}`));
+    const metered = meter.metered();
+    assert.ok(metered.kind === "counted");
+    assert.ok(
+      metered.usage.outputTokens >= 14 && metered.usage.outputTokens <= 20,
+      `${metered.usage.outputTokens}`,
+    );
+  });
+
+  test("charges nothing for errors, in the status or in the body (S2)", () => {
+    const { call, meter } = chat();
+    meter.push(Buffer.from('{"error":{"message":"no"},"id":"x"}'));
+    assert.equal(meter.metered().kind, "none");
+    for (const status of [400, 429, 500, 529, 302]) {
+      const failed = openaiFormat.meter(call, status, JSON_TYPE);
+      failed.push(Buffer.from('{"usage":{"prompt_tokens":3,"completion_tokens":4}}'));
+      assert.equal(failed.metered().kind, "none");
+    }
+  });
+
+  test("counts all input of a message, cached or not (S2)", () => {
+    const call = anthropicFormat.parseCall(
+      "messages",
+      Buffer.from('{"model":"claude-sonnet-4-5","messages":[]}'),
+    );
+    const meter = anthropicFormat.meter(call, 200, JSON_TYPE);
+    const usage = {
+      input_tokens: 1,
+      cache_creation_input_tokens: 20,
+      cache_read_input_tokens: 300,
+      output_tokens: 4000,
+    };
+    meter.push(Buffer.from(JSON.stringify({ content: [], usage })));
+    assert.deepEqual(meter.metered(), {
+      kind: "reported",
+      usage: {
+        inputTokens: 321,
+        cachedInputTokens: 300,
+        cacheWriteInputTokens: 20,
+        outputTokens: 4000,
+        reasoningTokens: 0,
+      },
+    });
+  });
+});
