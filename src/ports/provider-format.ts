@@ -83,7 +83,7 @@ export interface ProviderFormat {
   /** By method and path (without query). */
   endpointOf(method: string, path: string): Endpoint;
   /**
-   * Reads a request body. `usageWanted` is false where nobody counts model tokens; then nothing is spliced.
+   * Reads a request body; that of an endpoint without model tokens may be anything and is left alone.
    * Throws `OperationalError` `invalid_request` for what the provider would answer with 400: bad JSON, no object, no model, bad `max_tokens`, too deep.
    */
   parseCall(endpoint: Endpoint, body: Buffer): ParsedCall;

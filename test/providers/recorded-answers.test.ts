@@ -57,7 +57,7 @@ describe("recorded answers", () => {
         Buffer.from(USAGE_CHUNK),
         without.subarray(at),
       ]);
-      for (const pieceBytes of [1, PIECE_BYTES, spliced.length]) {
+      for (const pieceBytes of spliced.length < 20_000 ? [1, PIECE_BYTES, spliced.length] : [PIECE_BYTES]) {
         const meter = format.meter({ ...call, usageSpliced: true }, status, contentType);
         assert.ok(passed(meter, spliced, pieceBytes).equals(without), `${id} in pieces of ${pieceBytes}`);
         const metered = meter.metered();

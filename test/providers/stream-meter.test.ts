@@ -57,6 +57,11 @@ const content: fc.Arbitrary<Piece> = fc.oneof(
     { event: ": OPENROUTER PROCESSING", isExtra: false },
     { event: chunk({ choices: [], prompt_filter_results: [{ prompt_index: 0 }] }), isExtra: false },
     { event: chunk({ choices: [], usage: null }), isExtra: false },
+    { event: chunk({ usage: { prompt_tokens: 1, completion_tokens: 1 } }), isExtra: false },
+    {
+      event: chunk({ choices: [{ index: 0, delta: {} }], usage: { prompt_tokens: 1, completion_tokens: 1 } }),
+      isExtra: false,
+    },
     { event: "event: ping\ndata: {}", isExtra: false },
     { event: "", isExtra: false },
   ),
