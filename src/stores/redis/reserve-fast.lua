@@ -53,6 +53,8 @@ local function fast()
           end
         end
         joins = lastSlot >= entry and nowMs < s[lastSlot] + a[p + 4]
+        -- After a clock step a sub-window may have passed and yet take the charge.
+        if joins and s[lastSlot + 1] + windowMs <= nowMs then return end
       end
       -- A limit in shadow mode, or one that does not fit.
       if a[p] ~= 1 or used + held + a[p + 5] > capacity then return end
