@@ -137,7 +137,7 @@ async function main(): Promise<void> {
   const pin = (core: string, pid: number) => spawnSync("taskset", ["-acp", core, String(pid)]);
   pin("1", server.pid);
   pin("0", process.pid);
-  const client = new Redis(server.url, { protocol: 2 });
+  const client = new Redis(server.url);
   const store = await openRedisLimitStore({ url: server.url, deadlineMs: DEADLINE_MS });
   try {
     await rates(client, store);
