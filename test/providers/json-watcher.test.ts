@@ -9,6 +9,8 @@ const trap = fc.oneof(
   fc.constantFrom("usage", '"usage":{"a":1}', '\\"usage\\":', "response", "}]\\", "{[", "é😀", "\\\\"),
   fc.string({ maxLength: 90, unit: "binary" }),
 );
+/** V8 13.6 takes the key `"` for a `\` that it has seen in its place before, when it stands at a key's end. */
+const trapKey = trap.filter((text) => !/["\\]$/.test(text));
 const value = fc.letrec<{ any: unknown; object: unknown }>((tie) => ({
   any: fc.oneof(
     { maxDepth: 4 },
@@ -18,7 +20,7 @@ const value = fc.letrec<{ any: unknown; object: unknown }>((tie) => ({
     tie("object"),
     fc.array(tie("any"), { maxLength: 3 }),
   ),
-  object: fc.dictionary(fc.oneof(fc.constantFrom("usage", "response", "error"), trap), tie("any"), {
+  object: fc.dictionary(fc.oneof(fc.constantFrom("usage", "response", "error"), trapKey), tie("any"), {
     maxKeys: 4,
   }),
 })).object as fc.Arbitrary<Record<string, unknown>>;

@@ -46,13 +46,13 @@ const key = fc.oneof(
     "include_usag\\u0065",
     "a",
     "{",
-    '\\"',
+    '\\"b',
     "model2",
   ),
-  // `n` must be a number.
+  // `n` must be a number. V8 13.6 takes the key `"` for a `\` that it has seen in its place before, when it stands at a key's end.
   fc
     .string({ maxLength: 6 })
-    .filter((text) => text !== "n")
+    .filter((text) => text !== "n" && !/["\\]$/.test(text))
     .map((text) => JSON.stringify(text).slice(1, -1)),
 );
 const space = fc.constantFrom("", " ", "\n\t", "\r\n");

@@ -9,9 +9,10 @@ import type { StreamReader } from "../http/stream-meter.ts";
 import { errorCodeOf } from "./errors.ts";
 import { readUsage } from "./usage.ts";
 
-const CONTENT = '"delta":{"content":"';
-const ARGUMENTS_START = /"delta":\{"tool_calls":\[\{"index":\d+,"function":\{"arguments":"/;
-const ARGUMENTS = '"function":{"arguments":"';
+const DELTA = '"delta":{';
+const CONTENT = '"content":"';
+const TOOL_CALL = '"tool_calls":[{"index":';
+const ARGUMENTS = ',"function":{"arguments":"';
 const LEGACY_TEXT = '"choices":[{"text":"';
 const USAGE_KEY = '"usage"';
 const BRACE = 0x7b;
@@ -56,17 +57,21 @@ export class ChatEvents implements StreamReader {
 
   /** The usual shapes, without building anything. Says whether the event was one of them; if not, nothing has been counted. */
   #readShape(event: string): boolean {
-    return (
-      this.#readText(event, CONTENT, "}") ||
-      this.#readText(event, LEGACY_TEXT, ",") ||
-      (ARGUMENTS_START.test(event) && this.#readText(event, ARGUMENTS, "}}]}"))
-    );
+    const delta = event.indexOf(DELTA);
+    if (delta === -1) {
+      const legacy = event.indexOf(LEGACY_TEXT);
+      return legacy !== -1 && this.#readText(event, legacy + LEGACY_TEXT.length, ",");
+    }
+    const from = delta + DELTA.length;
+    if (event.startsWith(CONTENT, from)) return this.#readText(event, from + CONTENT.length, "}");
+    if (!event.startsWith(TOOL_CALL, from)) return false;
+    let at = from + TOOL_CALL.length;
+    while (isDigit(event.charCodeAt(at))) at++;
+    return event.startsWith(ARGUMENTS, at) && this.#readText(event, at + ARGUMENTS.length, "}}]}");
   }
 
-  #readText(event: string, opening: string, closing: string): boolean {
-    const at = event.indexOf(opening);
-    if (at === -1) return false;
-    const from = at + opening.length;
+  /** Counts the text that begins at `from`, when nothing but `closing` comes behind it. */
+  #readText(event: string, from: number, closing: string): boolean {
     const end = jsonTextEnd(event, from);
     if (!event.startsWith(closing, end + 1)) return false;
     this.#emitted.addJsonText(event, from, end);
@@ -130,4 +135,8 @@ function hasUsageObject(event: string): boolean {
     at = event.indexOf(USAGE_KEY, at);
   }
   return false;
+}
+
+function isDigit(unit: number): boolean {
+  return unit >= 0x30 && unit <= 0x39;
 }
