@@ -8,6 +8,8 @@ export interface Figure {
   /** `value` ÷ the peer's: measured in the same run, round by round, their median. */
   readonly ratio?: number;
   readonly goal?: Goal;
+  /** Why the figure says nothing, where it does not: then no goal is reached. */
+  readonly void?: string | undefined;
   /** How far the rounds lie apart: (largest − smallest) ÷ median. Absent where there was one round. */
   readonly spread?: number | undefined;
 }
@@ -33,8 +35,9 @@ export interface Benchmark {
   run(options: RunOptions): Promise<readonly Figure[]>;
 }
 
-export function isReached({ value, ratio, goal }: Figure): boolean | undefined {
+export function isReached({ value, ratio, goal, void: reason }: Figure): boolean | undefined {
   if (goal === undefined) return undefined;
+  if (reason !== undefined) return false;
   const measured = goal.on === "ratio" ? ratio : value;
   if (measured === undefined || !Number.isFinite(measured)) return false;
   return goal.kind === "at most" ? measured <= goal.bound : measured >= goal.bound;

@@ -12,6 +12,7 @@ import { decisions } from "./decisions.ts";
 import { memory } from "./memory.ts";
 import { proxy } from "./proxy.ts";
 import { streams } from "./streams.ts";
+import { othersShare } from "./support/others-load.ts";
 import { json, table } from "./support/report.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [proxy, streams, decisions, memory, coldStart];
@@ -68,7 +69,9 @@ process.setMaxListeners(0);
 const chosen = BENCHMARKS.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
 const results = new Map<string, readonly Figure[]>();
 let hasFailed = false;
+let others = 0;
 for (const { name, run } of chosen) {
+  others = Math.max(others, await othersShare());
   try {
     results.set(name, await run({ rounds, seconds, progress: (message) => progress(`${name}: ${message}`) }));
   } catch (error) {
@@ -79,6 +82,6 @@ for (const { name, run } of chosen) {
   }
 }
 progress("");
-process.stdout.write(`${table(results)}\n`);
-if (values.json !== undefined) writeFileSync(values.json, json(results));
+process.stdout.write(`${table(results, others)}\n`);
+if (values.json !== undefined) writeFileSync(values.json, json(results, others));
 process.exit(hasFailed ? 1 : 0);

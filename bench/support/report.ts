@@ -29,14 +29,18 @@ function row(benchmark: string, figure: Figure): readonly string[] {
     figure.peer ?? "",
     figure.ratio === undefined ? "" : `${number(figure.ratio)} ×`,
     goalText(figure),
-    reached === undefined ? "" : reached ? "yes" : "NO",
+    (reached === undefined ? "" : reached ? "yes" : "NO") +
+      (figure.void === undefined ? "" : ` (void: ${figure.void})`),
   ];
 }
 
 const HEADINGS = ["figure", "measured", "rounds", "peer", "ratio", "goal", "reached"];
 
-/** The table that a person reads. */
-export function table(results: ReadonlyMap<string, readonly Figure[]>): string {
+/** Others that use more than this of the machine make every time longer, and every ratio less certain. */
+const OTHERS_SHARE_MAX = 0.1;
+
+/** The table that a person reads. `othersShare` is the largest share of the machine seen in use while no benchmark ran. */
+export function table(results: ReadonlyMap<string, readonly Figure[]>, othersShare: number): string {
   const rows = [HEADINGS, ...[...results].flatMap(([name, figures]) => figures.map((one) => row(name, one)))];
   const widths = HEADINGS.map((_, column) => Math.max(...rows.map((cells) => cells[column].length)));
   const lines = rows.map((cells) =>
@@ -53,16 +57,19 @@ export function table(results: ReadonlyMap<string, readonly Figure[]>): string {
       `The machine was noisy: rounds of ${names} lie more than ${NOISY_SPREAD * 100} % apart. Trust the ratios more than the times, and a second run more than either.`,
     );
   }
+  if (othersShare > OTHERS_SHARE_MAX) {
+    notes.push(`Others used ${Math.round(othersShare * 100)} % of the machine when a benchmark began.`);
+  }
   return [...lines, "", ...notes].join("\n");
 }
 
 /** The same for programs. */
-export function json(results: ReadonlyMap<string, readonly Figure[]>): string {
+export function json(results: ReadonlyMap<string, readonly Figure[]>, othersShare: number): string {
   const benchmarks = Object.fromEntries(
     [...results].map(([name, figures]) => [
       name,
       figures.map((one) => ({ ...one, reached: isReached(one) ?? null })),
     ]),
   );
-  return `${JSON.stringify({ machine: machineLine(), benchmarks }, undefined, 2)}\n`;
+  return `${JSON.stringify({ machine: machineLine(), othersShare, benchmarks }, undefined, 2)}\n`;
 }

@@ -30,7 +30,7 @@ export function startStreamProvider(chunksPerSecond: number, streamSeconds: numb
 }
 
 export interface StreamMeasurement extends StreamResult {
-  /** CPU time of the program under test while measuring; 0 without one. */
+  /** User and system CPU time of the program under test while measuring; 0 without one. */
   readonly cpuMs: number;
 }
 
