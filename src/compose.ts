@@ -3,7 +3,7 @@ import type { ProviderSettings, Settings } from "./config/settings.ts";
 import { CompiledPolicy } from "./core/policy/compiled-policy.ts";
 import { Engine } from "./engine/engine.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import type { GatewaySettings, ProviderRoute } from "./gateway/gateway-settings.ts";
+import type { GatewayBounds, GatewaySettings, ProviderRoute } from "./gateway/gateway-settings.ts";
 import { systemClock } from "./ports/clock.ts";
 import type { LimitStore } from "./ports/limit-store.ts";
 import type { ProviderFormat } from "./ports/provider-format.ts";
@@ -30,6 +30,9 @@ const FIXED_BOUNDS = {
   requestTimeoutMs: 60_000,
   connectTimeoutMs: 5_000,
 } as const;
+
+/** For what happens on a connection beside waiting for the provider. */
+const STALLED_MARGIN_MS = 60_000;
 
 export interface RunningGateway {
   readonly url: string;
@@ -81,7 +84,7 @@ function providerRoute({ name, format, baseUrl, accounts }: ProviderSettings): P
   };
 }
 
-function gatewaySettings(settings: Settings): GatewaySettings {
+function gatewaySettings(settings: Settings, overrides: Partial<GatewayBounds>): GatewaySettings {
   const { identity, bounds } = settings;
   const trusted = identity.trustedHeaders;
   const names = trusted === undefined ? [] : [trusted.user, trusted.plan, trusted.team, trusted.feature];
@@ -103,23 +106,28 @@ function gatewaySettings(settings: Settings): GatewaySettings {
       bodyBytesMax: bounds.bodyBytesMax,
       answerTimeoutMs: bounds.providerTimeoutMs,
       idleTimeoutMs: bounds.providerTimeoutMs,
+      // A provider may be silent for long, so only longer silence is the client's.
+      stalledMsMax: bounds.providerTimeoutMs + STALLED_MARGIN_MS,
       disconnectDrainMsMax: bounds.disconnectDrainMsMax,
       drainTimeoutMs: bounds.shutdownTimeoutMs,
+      ...overrides,
     },
   };
 }
 
 /**
  * Starts a gateway: the only place that picks implementations. Rejects with an `OperationalError` where the embedded store cannot be opened, and
- * with the system's error where the port cannot be had; Redis being away is no reason not to start.
+ * with the system's error where the port cannot be had; Redis being away is no reason not to start. `bounds` replaces some of those that the
+ * file has no key for.
  */
 export async function startGateway(
   settings: Settings,
   telemetry: PrometheusTelemetry,
+  bounds: Partial<GatewayBounds> = {},
 ): Promise<RunningGateway> {
   const store = await openStore(settings, telemetry);
   const fallback = new MemoryLimitStore();
-  const compiled = gatewaySettings(settings);
+  const compiled = gatewaySettings(settings, bounds);
   const engine = new Engine({ store, fallback, policy: compiled.policy, telemetry, clock: systemClock });
   telemetry.gauge(
     "sluice_gateways",
@@ -140,7 +148,7 @@ export async function startGateway(
     return {
       url: `http://${shown}:${port}`,
       telemetry,
-      useSettings: (next) => gateway.useSettings(gatewaySettings(next)),
+      useSettings: (next) => gateway.useSettings(gatewaySettings(next, bounds)),
       close,
     };
   } catch (error) {

@@ -7,6 +7,9 @@ const ANSWERS: Readonly<Record<string, readonly [status: string, message: string
 
 const ANSWER_DEFAULT = ["400 Bad Request", "the request is not valid HTTP"] as const;
 
+/** A client gets this long to read why, and to close: half-closed connections cost memory, too. */
+const LINGER_MS = 1_000;
+
 /** Answers what never became a request, and closes the connection (X3). The format of the path is unknown here, so the error has OpenAI's shape. */
 export function answerBrokenRequest(error: Error, socket: Socket): void {
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
@@ -19,6 +22,8 @@ export function answerBrokenRequest(error: Error, socket: Socket): void {
   const body = JSON.stringify({
     error: { message, type: "invalid_request_error", param: null, code: "invalid_request" },
   });
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once("close", () => clearTimeout(linger));
   socket.end(
     `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );

@@ -111,13 +111,9 @@ export class Exchange implements ResponseHandler {
     if (this.#state === "done") return;
     const { format, requestId, telemetry } = this.#options;
     const hasHead = this.#state === "relaying";
-    telemetry.count(hasHead ? "stream-cut" : "call-failed", { by: "provider" });
-    if (error.code === "handler_failed") {
-      telemetry.log("error", "an answer ended in an unexpected error", {
-        requestId,
-        error: String(error.cause),
-      });
-    }
+    // A body that the client broke off or that is too large ends the call as a failure of the provider would.
+    const isClients = error instanceof OperationalError;
+    telemetry.count(hasHead ? "stream-cut" : "call-failed", { by: isClients ? "client" : "provider" });
     if (hasHead) {
       this.#done(() => this.#settle(true));
       this.#response.destroy();
@@ -127,7 +123,12 @@ export class Exchange implements ResponseHandler {
     this.#done(() =>
       this.#sent ? this.#options.reservation.settle(undefined) : this.#options.reservation.release(),
     );
-    const answer = format.failure(providerFailure(error), requestId);
+    const failure = isClients
+      ? error
+      : new OperationalError("provider_unavailable", `the provider did not answer: ${reasonOf(error)}`, {
+          cause: error,
+        });
+    const answer = format.failure(failure, requestId);
     if (this.#readerGone) return;
     this.#response.writeHead(answer.status, [...answer.headers, ...this.#options.headers]);
     this.#response.end(answer.body);

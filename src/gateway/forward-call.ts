@@ -10,7 +10,8 @@ import { rateLimitHeaders, upstreamHeaders } from "./headers.ts";
 import type { RequestBody } from "./http-client/http-request.ts";
 import { identify } from "./identify.ts";
 import { sendAnswer } from "./own-answer.ts";
-import { assertAnnouncedLength, readBody } from "./request-body.ts";
+import { assertAnnouncedLength, bodyTooLarge, readBody } from "./request-body.ts";
+import { recognisedPath } from "./route.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface ForwardOptions {
@@ -35,12 +36,12 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
   const { format } = route.provider;
   try {
     const caller = identify(settings.identification, request.headers, request.socket.remoteAddress ?? "");
-    const path = pathOf(route.path);
     const method = request.method ?? "GET";
-    const endpoint = format.endpointOf(method, path);
+    assertForwardable(method);
+    const endpoint = format.endpointOf(method, recognisedPath(route.path));
     const isRead = endpoint !== "other" && endpoint !== "models" && method === "POST";
     const call = isRead ? await readCall(options, endpoint) : undefined;
-    const body = call === undefined ? unreadBody(request, settings.bounds.uploadBytesMax) : call.upstreamBody;
+    if (call === undefined) assertAnnouncedLength(request, settings.bounds.uploadBytesMax);
     const admission = await engine.admit({
       caller,
       target: {
@@ -57,9 +58,12 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
     const headers = answerHeaders(options, admission);
     if (admission.kind === "refused") {
       request.resume();
+      // A client that asked first whether to send its body has its answer now, and may send it or not.
+      if (request.headers.expect !== undefined && !request.complete) headers.push("connection", "close");
       sendAnswer(response, format.refusal(admission.refusal, requestId), headers);
       return;
     }
+    const body = call?.upstreamBody ?? unreadBody(request, response, settings.bounds.uploadBytesMax);
     await relay(options, call, body, admission, headers);
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;
@@ -67,10 +71,10 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
   }
 }
 
-const pathOf = (path: string) => {
-  const query = path.indexOf("?");
-  return query === -1 ? path : path.slice(0, query);
-};
+/** TRACE makes the provider send back what it got: the account's key (X1). */
+function assertForwardable(method: string): void {
+  if (method === "TRACE") throw new OperationalError("invalid_request", "TRACE is not passed on");
+}
 
 async function readCall(
   { request, response, route, settings }: ForwardOptions,
@@ -95,16 +99,16 @@ async function readCall(
 }
 
 /** A body that nobody reads goes through as it comes, counted. */
-function unreadBody(request: IncomingMessage, bytesMax: number): RequestBody {
+function unreadBody(request: IncomingMessage, response: ServerResponse, bytesMax: number): Body {
   const { headers } = request;
   if (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined) return null;
   if (headers["content-length"] === "0") return null;
-  assertAnnouncedLength(request, bytesMax);
+  if (headers.expect !== undefined) response.writeContinue();
   let bytes = 0;
   const counted = new Transform({
     transform(chunk: Buffer, _encoding, callback) {
       bytes += chunk.length;
-      if (bytes > bytesMax) callback(new OperationalError("body_too_large", `more than ${bytesMax} bytes`));
+      if (bytes > bytesMax) callback(bodyTooLarge(bytesMax));
       else callback(null, chunk);
     },
   });

@@ -28,6 +28,8 @@ export interface GatewayBounds {
   readonly answerTimeoutMs: number;
   /** Between two chunks of the provider's answer. */
   readonly idleTimeoutMs: number;
+  /** Without a byte on a client's connection in either direction while a call is open: a client that stopped reading. Longer than the two above. */
+  readonly stalledMsMax: number;
   /** With `onDisconnect: "drain"`, how long an answer is read on for without a reader. */
   readonly disconnectDrainMsMax: number;
   /** For calls in flight after SIGTERM (X6). */

@@ -57,13 +57,16 @@ export class Gateway {
         maxHeaderSize: bounds.headerBytesMax,
         requestTimeout: bounds.requestTimeoutMs,
         headersTimeout: bounds.requestTimeoutMs,
-        connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+        connectionsCheckingInterval: Math.min(TIMEOUT_CHECK_MS, bounds.requestTimeoutMs),
         keepAliveTimeout: KEEP_ALIVE_MS,
         noDelay: true,
       },
-      (request, response) => this.#handle(request, response),
+      (request, response) => this.#accept(request, response),
     );
+    // Whether a body is wanted is decided before it is asked for.
+    this.#server.on("checkContinue", (request, response) => this.#accept(request, response));
     this.#server.maxConnections = bounds.connectionsMax;
+    this.#server.timeout = bounds.stalledMsMax;
     this.#server.on("clientError", answerBrokenRequest);
   }
 
@@ -91,10 +94,10 @@ export class Gateway {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     await this.#untilIdle(this.#settings.bounds.drainTimeoutMs);
-    for (const exchange of this.#exchanges) exchange.abort();
+    for (const exchange of this.#exchanges) exchange.abort(new Error("the gateway shuts down"));
+    this.#server.closeAllConnections();
     // Settling is bounded by the store's own deadline.
     await this.#untilIdle(5_000);
-    this.#server.closeAllConnections();
     await closed;
     this.#upstream.close();
   }
@@ -115,6 +118,15 @@ export class Gateway {
     if (this.#open === 0) this.#onIdle?.();
   }
 
+  /**
+   * Pipelined requests are handled one after the other: one whose answer waits for the connection would not hear of its end, and could hold what it holds
+   * for good.
+   */
+  #accept(request: IncomingMessage, response: ServerResponse): void {
+    if (response.socket === null) response.once("socket", () => this.#handle(request, response));
+    else this.#handle(request, response);
+  }
+
   #handle(request: IncomingMessage, response: ServerResponse): void {
     this.#requests += 1;
     this.#open += 1;
@@ -122,7 +134,8 @@ export class Gateway {
     if (this.#isDraining) response.shouldKeepAlive = false;
     const settings = this.#settings;
     const route = routeOf(settings.providers, request.url ?? "/", request.headers);
-    const done = () => this.#done();
+    // Done is what is settled and has left for the client altogether (X6).
+    const left = response.destroyed ? undefined : new Promise((resolve) => response.once("close", resolve));
     const work =
       route.kind === "provider"
         ? forwardCall({
@@ -147,7 +160,8 @@ export class Gateway {
         if (response.headersSent) response.destroy();
         else sendAnswer(response, ownFailure(500, "internal_error", "an unexpected error", requestId));
       })
-      .finally(done);
+      .then(() => left)
+      .finally(() => this.#done());
   }
 
   async #answerOwn(

@@ -54,6 +54,20 @@ function headerValue(headers: IncomingHttpHeaders, name: string | undefined): st
   return value;
 }
 
+/** A consumer may be in several groups: the first that is a plan counts. Their list may be as long as headers are. */
+function planOf(
+  headers: IncomingHttpHeaders,
+  name: string | undefined,
+  plans: ReadonlySet<string>,
+): string | undefined {
+  const groups = name === undefined ? undefined : headers[name];
+  if (typeof groups !== "string") return undefined;
+  return groups
+    .split(",")
+    .map((group) => group.trim())
+    .find((group) => plans.has(group));
+}
+
 function callerFromHeaders(
   headers: IncomingHttpHeaders,
   trusted: TrustedHeaders,
@@ -61,11 +75,7 @@ function callerFromHeaders(
 ): Caller | undefined {
   const user = headerValue(headers, trusted.user);
   if (user === undefined) return undefined;
-  // A consumer may be in several groups: the first that is a plan counts.
-  const groups = headerValue(headers, trusted.plan)
-    ?.split(",")
-    .map((group) => group.trim());
-  const plan = groups?.find((group) => identification.plans.has(group)) ?? identification.defaultPlan;
+  const plan = planOf(headers, trusted.plan, identification.plans) ?? identification.defaultPlan;
   if (plan === undefined) {
     throw new OperationalError(
       "invalid_key",

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { OperationalError } from "../core/operational-error.ts";
 
-const tooLarge = (bytesMax: number) =>
+export const bodyTooLarge = (bytesMax: number) =>
   new OperationalError(
     "body_too_large",
     `the request body is larger than the ${bytesMax} bytes allowed here`,
@@ -10,7 +10,7 @@ const tooLarge = (bytesMax: number) =>
 /** Throws `body_too_large` when the head already says so, before a byte is read. */
 export function assertAnnouncedLength(request: IncomingMessage, bytesMax: number): void {
   const announced = Number(request.headers["content-length"] ?? 0);
-  if (announced > bytesMax) throw tooLarge(bytesMax);
+  if (announced > bytesMax) throw bodyTooLarge(bytesMax);
 }
 
 /**
@@ -25,7 +25,7 @@ export function readBody(request: IncomingMessage, bytesMax: number): Promise<Bu
       length += chunk.length;
       if (length > bytesMax) {
         request.removeAllListeners("data");
-        reject(tooLarge(bytesMax));
+        reject(bodyTooLarge(bytesMax));
         return;
       }
       chunks.push(chunk);

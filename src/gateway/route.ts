@@ -12,8 +12,34 @@ export type Route =
 
 const NOT_FOUND: Route = { kind: "not_found" };
 
-/** A segment `.` or `..`, written plainly or escaped: would let a client leave the provider's base path. */
-const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:$|[/\\?#])/i;
+/** A segment `.` or `..`, it and the slashes around it written plainly or escaped: would let a client leave the provider's base path. */
+const DOT_SEGMENT = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\?#;]|%2f|%5c)/i;
+
+/** What a path must be free of to be read as it stands. */
+const UNUSUAL = /[%\\;A-Z]|\/\/|\/$/;
+
+/**
+ * The path of a call as the most lenient server may read it, without its query: for recognising what is metered, so that no spelling (`//`, `%63`, a slash
+ * at the end, capitals) makes a call an unknown one. What is sent on stays as the client wrote it.
+ */
+export function recognisedPath(path: string): string {
+  const query = path.indexOf("?");
+  const bare = query === -1 ? path : path.slice(0, query);
+  if (!UNUSUAL.test(bare)) return bare;
+  const plain = decoded(bare)
+    .replace(/;[^/]*/g, "")
+    .replace(/[/\\]+/g, "/")
+    .toLowerCase();
+  return plain.length > 1 && plain.endsWith("/") ? plain.slice(0, -1) : plain;
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
 
 /** `/v1/messages` and what is below it. */
 const isMessages = (path: string) =>

@@ -26,14 +26,14 @@ const keysYaml = Array.from(
   (_, worker) => `    - { key: key-of-worker-${worker}, user: worker-${worker}, plan: unlimited }\n`,
 ).join("");
 
-/** The API paths whose usage Sluice reads; any other passes through as a request. */
-const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
-  "/v1/chat/completions": "chat_completions",
-  "/v1/responses": "responses",
-  "/v1/embeddings": "embeddings",
-  "/v1/completions": "completions",
-  "/v1/messages": "messages",
-};
+/** How the paths end whose usage Sluice reads, on every host; any other passes through as a request. */
+const ENDPOINTS: readonly (readonly [end: RegExp, endpoint: Endpoint])[] = [
+  [/^(?!.*\/deployments\/).*\/chat\/completions$/, "chat_completions"],
+  [/\/responses$/, "responses"],
+  [/^(?!.*\/deployments\/).*\/embeddings$/, "embeddings"],
+  [/\/v1\/completions$/, "completions"],
+  [/\/v1\/messages$/, "messages"],
+];
 
 interface Driven {
   readonly recording: Recording;
@@ -55,7 +55,8 @@ function drivenRecordings(): readonly Driven[] {
     const isBare = index % 2 === 0 && inner.startsWith("/v1/") && /^(openai|anthropic)$/.test(provider);
     const isMessages = inner.startsWith("/v1/messages");
     const path = isBare && isMessages === (format === "anthropic") ? inner : `/${provider}${inner}`;
-    const endpoint = recording.method === "POST" ? ENDPOINTS[inner.split("?")[0]] : undefined;
+    const endpoint =
+      recording.method === "POST" ? ENDPOINTS.find(([end]) => end.test(inner.split("?")[0]))?.[1] : undefined;
     const isOwnFormat = (endpoint === "messages") === (format === "anthropic");
     return { recording, provider, format, path, endpoint: isOwnFormat ? endpoint : undefined };
   });

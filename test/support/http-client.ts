@@ -51,6 +51,13 @@ export interface Exchanged {
   readonly closed: boolean;
 }
 
+export interface SendOptions {
+  readonly timeoutMs?: number;
+  readonly answers?: number;
+  /** Nothing more will be sent: the connection is half closed. */
+  readonly end?: boolean;
+}
+
 /**
  * Sends bytes as they are and listens until the other side closes the connection, has answered `answers` times, or `timeoutMs` are over. Never rejects:
  * a connection that is reset is closed.
@@ -58,12 +65,12 @@ export interface Exchanged {
 export function sendBytes(
   url: string,
   bytes: Buffer | string,
-  { timeoutMs = 5_000, answers = 1 }: { readonly timeoutMs?: number; readonly answers?: number } = {},
+  { timeoutMs = 5_000, answers = 1, end = false }: SendOptions = {},
 ): Promise<Exchanged> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve) => {
     let received = "";
-    const socket = connect({ host: hostname, port: Number(port) });
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
     const finish = (closed: boolean) => {
       clearTimeout(timer);
       socket.destroy();
@@ -78,6 +85,7 @@ export function sendBytes(
     socket.on("error", () => finish(true));
     socket.on("close", () => finish(true));
     socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
+    if (end) socket.end();
   });
 }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import pino from "pino";
 import { type RunningGateway, startGateway } from "../../src/compose.ts";
 import { settingsFromText } from "../../src/config/settings-from-text.ts";
+import type { GatewayBounds } from "../../src/gateway/gateway-settings.ts";
 import type { Recording } from "../../src/replay-provider/recording.ts";
 import { type ReplayProvider, startReplayProvider } from "../../src/replay-provider/replay-provider.ts";
 import { PrometheusTelemetry } from "../../src/telemetry/prometheus-telemetry.ts";
@@ -24,6 +25,8 @@ export interface GatewayTestOptions {
   readonly yaml: string;
   readonly store?: string;
   readonly recordings?: readonly Recording[];
+  /** Shorter times, smaller bounds. */
+  readonly bounds?: Partial<GatewayBounds>;
 }
 
 export const PLANS_AND_KEYS = `
@@ -74,7 +77,7 @@ export async function startGatewayUnderTest(options: GatewayTestOptions): Promis
     { name: "test.yaml", directory, storeDefault: "memory:" },
     process.env,
   );
-  const gateway = await startGateway(settings, telemetry);
+  const gateway = await startGateway(settings, telemetry, options.bounds);
   return {
     gateway,
     provider,
