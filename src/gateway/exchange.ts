@@ -112,8 +112,15 @@ export class Exchange implements ResponseHandler {
     const { format, requestId, telemetry } = this.#options;
     const hasHead = this.#state === "relaying";
     // A body that the client broke off or that is too large ends the call as a failure of the provider would.
-    const isClients = error instanceof OperationalError;
-    telemetry.count(hasHead ? "stream-cut" : "call-failed", { by: isClients ? "client" : "provider" });
+    const failure = providerFailure(error);
+    const by = failure.code === "provider_unavailable" ? "provider" : "client";
+    telemetry.count(hasHead ? "stream-cut" : "call-failed", { by });
+    if (error.code === "handler_failed") {
+      telemetry.log("error", "an answer ended in an unexpected error", {
+        requestId,
+        error: String(error.cause),
+      });
+    }
     if (hasHead) {
       this.#done(() => this.#settle(true));
       this.#response.destroy();
@@ -123,11 +130,6 @@ export class Exchange implements ResponseHandler {
     this.#done(() =>
       this.#sent ? this.#options.reservation.settle(undefined) : this.#options.reservation.release(),
     );
-    const failure = isClients
-      ? error
-      : new OperationalError("provider_unavailable", `the provider did not answer: ${reasonOf(error)}`, {
-          cause: error,
-        });
     const answer = format.failure(failure, requestId);
     if (this.#readerGone) return;
     this.#response.writeHead(answer.status, [...answer.headers, ...this.#options.headers]);

@@ -99,7 +99,7 @@ async function readCall(
 }
 
 /** A body that nobody reads goes through as it comes, counted. */
-function unreadBody(request: IncomingMessage, response: ServerResponse, bytesMax: number): Body {
+function unreadBody(request: IncomingMessage, response: ServerResponse, bytesMax: number): RequestBody {
   const { headers } = request;
   if (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined) return null;
   if (headers["content-length"] === "0") return null;

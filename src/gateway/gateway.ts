@@ -94,7 +94,7 @@ export class Gateway {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     await this.#untilIdle(this.#settings.bounds.drainTimeoutMs);
-    for (const exchange of this.#exchanges) exchange.abort(new Error("the gateway shuts down"));
+    for (const exchange of this.#exchanges) exchange.abort();
     this.#server.closeAllConnections();
     // Settling is bounded by the store's own deadline.
     await this.#untilIdle(5_000);

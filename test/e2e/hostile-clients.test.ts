@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type RawAnswer, rawCall, sendBytes, statusesOf } from "../support/http-client.ts";
-import { limitsPage, settledUse } from "../support/limits-page.ts";
+import { limitsPage } from "../support/limits-page.ts";
 import { type GatewayUnderTest, PLANS_AND_KEYS, startGatewayUnderTest } from "../support/running-gateway.ts";
 
 const BODY_BYTES_MAX = 16_000_000;
