@@ -100,6 +100,7 @@ function figuresOf(
       name: `${name}, added 99th percentile`,
       value: median(added),
       unit: "ms",
+      void: reason,
       ...(isSluice && { goal: { on: "value", kind: "at most", bound: ADDED_P99_MS_MAX } as const }),
     },
     // Below 100 the proxy could not keep up, and its latencies only say so.
