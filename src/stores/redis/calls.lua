@@ -2,7 +2,7 @@
 local replies, general = {}, nil
 for i = 2, #ARGV do
   local request = ARGV[i]
-  id, a = sub(request, 1, 12), toNumbers(request, 13, (#request - 12) / 8)
+  id, a = sub(request, 1, 12), unpackAll(DOUBLES, 1, 8, request, 13, (#request - 12) / 8)
   local reply = fast()
   if not reply then
     general = general or makeGeneral()

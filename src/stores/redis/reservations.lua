@@ -85,11 +85,9 @@ local function lookUp()
   for i = 1, subjects do
     local value = call('GET', KEYS[keysBefore + i])
     if value then
-      local packed = unpackNumbers('<d', value, 17)
-      local count = packed % 65536
-      local s = toNumbers(value, 1, count)
-      s[3] = count
-      states[i], tails[i], opens[i] = s, sub(value, 8 * count + 1), (packed - count) / 65536
+      local tailAt
+      states[i], tailAt, opens[i] = toState(value)
+      tails[i] = sub(value, tailAt)
     end
   end
   local s = states[1]

@@ -13,13 +13,11 @@ local function fast()
     local value, s, nowMs = call('GET', KEYS[keysBefore + i]), nil, clockMs
     local charges = a[6 + i]
     if value then
-      local packed = unpackNumbers('<d', value, 17)
-      local count = packed % 65536
-      s = toNumbers(value, 1, count)
-      s[3] = count
-      tails[i], opens[i] = sub(value, 8 * count + 1), (packed - count) / 65536
+      local tailAt
+      s, tailAt, opens[i] = toState(value)
+      tails[i] = sub(value, tailAt)
       -- The id may have been seen before, or have a key of its own.
-      if i == 1 and (s[5] > clockMs or packed > PACKED_OPEN_MAX or find(tails[1], id, 1, true)) then return end
+      if i == 1 and (s[5] > clockMs or opens[1] > OPEN_BYTES_MAX or find(tails[1], id, 1, true)) then return end
       if s[1] > clockMs then
         nowMs = s[1]
         if nowMs - clockMs > CLOCK_STEP_TOLERANCE_MS then return end
@@ -95,5 +93,5 @@ local function fast()
     end
     if i == 1 or s[1] > 0 then save(KEYS[keysBefore + i], s, tail, openBytes) end
   end
-  return toBytes(reply, size)
+  return packAll(DOUBLES, 1, reply, size)
 end

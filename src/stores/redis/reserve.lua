@@ -114,5 +114,5 @@ return function()
     for i = 1, #over do reply[size + i] = over[i] end
     size = size + #over
   end
-  return toBytes(reply, size)
+  return packAll(DOUBLES, 1, reply, size)
 end

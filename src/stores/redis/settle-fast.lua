@@ -11,13 +11,10 @@ local function fast()
   for i = 1, subjects do
     local value, nowMs = call('GET', KEYS[keysBefore + i]), clockMs
     if not value then return end
-    local packed = unpackNumbers('<d', value, 17)
-    local count = packed % 65536
-    local s = toNumbers(value, 1, count)
-    s[3] = count
-    states[i], tails[i], opens[i] = s, sub(value, 8 * count + 1), (packed - count) / 65536
+    local s, from, openBytes = toState(value)
+    states[i], tails[i], opens[i] = s, sub(value, from), openBytes
     if i == 1 then
-      local from, tail, open = 8 * count + 1, 8 * count + opens[1], ''
+      local tail, open = from + openBytes - 1, ''
       if tail < from then return end
       -- Only the first of the open reservations is found without looking through them.
       if sub(value, from, from + 11) ~= id then

@@ -1,19 +1,17 @@
 --[[
 The state of one subject as the scripts see it. First part of every script that touches counters; see scripts.ts.
 
-One string value a subject: little-endian doubles, then open reservations, then tombstones.
+One string value a subject: little-endian integers of 7 bytes, then open reservations, then tombstones.
 
-    doubles     [lastMs, expiresMs, count + 65536 · bytes of open reservations, openUntilMs, overflowUntilMs,
+    integers    [lastMs, expiresMs, count + 2^24 · bytes of open reservations, openUntilMs, overflowUntilMs,
                  (limitId, length, …length numbers)*]                              from index 6, as src/core/limits/subject-state.ts
     open        (id: 12 bytes, expiresMs: uint48, step: int16, n: uint8, (charge: uint16, slotName: uint48, held: double)*n)*
     tombstones  (id: 12 bytes, second of expiry: uint32)*: reservations that are closed
 
-`count` is how many doubles there are; once loaded, it stands alone at its index. A subject that is not the first of a call may have been the
-first of another, so what follows the doubles is always kept. While there are open reservations, the value must be kept
-until `openUntilMs`. Until `overflowUntilMs` a reservation of this subject may have a key of its own, with one record
-like those above; a tombstone there has step −1. The first subject of a call keeps its
-reservation. `slotName` of a hold on
-concurrency is BLOCKS.
+`count` is how many integers there are; once loaded, it stands alone at its index. The first subject of a call keeps its reservation; a subject
+that is not the first may have been the first of another call, so what follows the integers is always kept. While there are open
+reservations, the value must be kept until `openUntilMs`. Until `overflowUntilMs` a reservation of this subject may have a key of its own, with one
+record like those above; a tombstone there has step −1. `slotName` of a hold on concurrency is BLOCKS.
 
 Input: ARGV[1] is the time in epoch ms, for tests only, else empty. Each further argument is one call: the reservation's id in 12 bytes
 (instance: uint48, sequence: uint48) and little-endian doubles:
@@ -38,6 +36,13 @@ local packNumbers, unpackNumbers, spread = struct.pack, struct.unpack, unpack
 local PIECE = 200
 local DOUBLES = '<dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd'
   .. 'dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd'
+-- Times, amounts and ids all are whole numbers below 2^55; a byte less for each brings a user's value below the next size that memory comes in.
+local INTEGERS = '<i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7'
+  .. 'i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7'
+  .. 'i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7'
+  .. 'i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7i7'
+local INTEGER_BYTES, INTEGER_MAX = 7, 2 ^ 54
+local OPEN_UNIT = 16777216
 -- How far the clock may step back without a state being moved with it: src/core/limits/subject-state.ts.
 local CLOCK_STEP_TOLERANCE_MS = 10000
 -- A key outlives what counts in it by this, since after a small step back of the clock it counts for longer.
@@ -47,7 +52,6 @@ local CLOSED_MEMORY_MS = 60000
 -- So that a busy subject's value stays small: beyond this many bytes of open reservations (16 with four limits each) and of closed ones (64),
 -- further ones get keys of their own.
 local OPEN_BYTES_MAX = 16 * 85
-local PACKED_OPEN_MAX = 65536 * OPEN_BYTES_MAX
 local TOMBSTONES_BYTES_MAX = 64 * 16
 -- Expired tombstones are looked for from here on: below it looking costs more than carrying them.
 local TOMBSTONES_BYTES_PRUNED = 16 * 16
@@ -57,28 +61,38 @@ local BLOCKS = 281474976710655
 local RECORD_HOLDS_MAX = 16
 local RECORD_FORMAT = '<I6i2BI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6dI2I6d'
 
-local function toNumbers(bytes, from, count)
-  -- The position behind the last number comes back as well, behind the numbers: everybody counts for themselves.
-  if count <= PIECE then return { unpackNumbers(sub(DOUBLES, 1, count + 1), bytes, from) } end
+-- `letters` of `layout` stand for a number of `width` bytes. The position behind the last number comes back as well, behind the numbers:
+-- everybody counts for themselves.
+local function unpackAll(layout, letters, width, bytes, from, count)
+  if count <= PIECE then return { unpackNumbers(sub(layout, 1, letters * count + 1), bytes, from) } end
   local all = {}
   for start = 0, count - 1, PIECE do
     local size = count - start
     if size > PIECE then size = PIECE end
-    local piece = { unpackNumbers(sub(DOUBLES, 1, size + 1), bytes, from + 8 * start) }
+    local piece = { unpackNumbers(sub(layout, 1, letters * size + 1), bytes, from + width * start) }
     for i = 1, size do all[start + i] = piece[i] end
   end
   return all
 end
 
-local function toBytes(numbers, count)
-  if count <= PIECE then return packNumbers(sub(DOUBLES, 1, count + 1), spread(numbers, 1, count)) end
+local function packAll(layout, letters, numbers, count)
+  if count <= PIECE then return packNumbers(sub(layout, 1, letters * count + 1), spread(numbers, 1, count)) end
   local pieces = {}
   for start = 1, count, PIECE do
     local stop = start + PIECE - 1
     if stop > count then stop = count end
-    pieces[#pieces + 1] = packNumbers(sub(DOUBLES, 1, stop - start + 2), spread(numbers, start, stop))
+    pieces[#pieces + 1] = packNumbers(sub(layout, 1, letters * (stop - start + 1) + 1), spread(numbers, start, stop))
   end
   return table.concat(pieces)
+end
+
+-- The numbers of a subject's value, where what follows them begins, and how many bytes of that are open reservations.
+local function toState(value)
+  local packed = unpackNumbers('<i7', value, 2 * INTEGER_BYTES + 1)
+  local count = packed % OPEN_UNIT
+  local s = unpackAll(INTEGERS, 2, INTEGER_BYTES, value, 1, count)
+  s[3] = count
+  return s, INTEGER_BYTES * count + 1, (packed - count) / OPEN_UNIT
 end
 
 local clockMs
@@ -161,8 +175,9 @@ local function save(key, s, tail, openBytes)
   if s[4] > untilMs then untilMs = s[4] end
   if s[5] > untilMs then untilMs = s[5] end
   if #tail > openBytes and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
-  s[3] = count + 65536 * openBytes
-  local value = toBytes(s, count) .. tail
+  if s[2] > INTEGER_MAX then s[2] = INTEGER_MAX end
+  s[3] = count + OPEN_UNIT * openBytes
+  local value = packAll(INTEGERS, 2, s, count) .. tail
   s[3] = count
   local keepMs = untilMs - clockMs + SLACK_MS
   -- Formatting a number costs as much as a GET, and the usual one is the same for most calls.
