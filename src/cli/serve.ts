@@ -3,7 +3,7 @@ import { type RunningGateway, startGateway } from "../compose.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError, formatProblem } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
-import { watchSettings } from "../config/watch-settings.ts";
+import { openSettingsFile, type SettingsFile } from "../config/watch-settings.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import { PrometheusTelemetry } from "../telemetry/prometheus-telemetry.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
@@ -20,10 +20,12 @@ export interface ServeOptions {
   readonly onClosed?: () => Promise<void>;
 }
 
-/** Loads a configuration, or ends the process with everything that is wrong with it. */
-export async function settingsOrExit(file: string | undefined, replayUrl?: string): Promise<Settings> {
+/** Loads a configuration, or ends the process with everything that is wrong with it. Without a file there is nothing to watch. */
+async function openOrExit({ config, replayUrl }: ServeOptions): Promise<SettingsFile> {
   try {
-    return await loadSettings({ file, environment: process.env, replayUrl });
+    if (config !== undefined) return await openSettingsFile(config, process.env);
+    const settings = await loadSettings({ environment: process.env, replayUrl });
+    return { settings, watch: () => ({ close: () => {} }) };
   } catch (error) {
     if (error instanceof ConfigurationError) fail(error.message, EXIT_CODE.invalid);
     throw error;
@@ -45,33 +47,43 @@ async function startOrExit(settings: Settings, telemetry: PrometheusTelemetry): 
   }
 }
 
-/** Runs a gateway until SIGTERM or SIGINT, then drains it and exits with 0 (X6). A second signal ends it at once. */
-export async function serve(options: ServeOptions): Promise<void> {
-  const settings = await settingsOrExit(options.config, options.replayUrl);
-  const telemetry = new PrometheusTelemetry(pino({ level: options.logLevel }));
-  for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
-  const gateway = await startOrExit(settings, telemetry);
-  const watched =
-    options.config === undefined ? undefined : await watchConfiguration(options.config, gateway, telemetry);
-  telemetry.log("info", "listening", { url: gateway.url, configuration: settings.origin });
-  options.onReady?.(gateway.url, settings);
-
+/** Which of SIGTERM and SIGINT comes first. A second one ends the process at once. */
+function firstSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
   let isStopping = false;
   const stop = (signal: string) => {
     if (isStopping) process.exit(EXIT_CODE.failed);
     isStopping = true;
-    telemetry.log("info", "stopping: no new calls, waiting for those in flight", { signal });
-    watched?.close();
-    gateway
-      .close()
-      .then(() => options.onClosed?.())
-      .then(
-        () => process.exit(EXIT_CODE.ok),
-        (error: unknown) => fail(`the gateway could not be stopped in order: ${String(error)}`),
-      );
+    resolve(signal);
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  return promise;
+}
+
+/** Runs a gateway until SIGTERM or SIGINT, then drains it and exits with 0 (X6). A second signal ends it at once. */
+export async function serve(options: ServeOptions): Promise<void> {
+  // Before anything listens: whoever sees the gateway answer may stop it.
+  const stopped = firstSignal();
+  const opened = await openOrExit(options);
+  const { settings } = opened;
+  const telemetry = new PrometheusTelemetry(pino({ level: options.logLevel }));
+  for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
+  const gateway = await startOrExit(settings, telemetry);
+  const watched = watchConfiguration(opened, gateway, telemetry);
+  telemetry.log("info", "listening", { url: gateway.url, configuration: settings.origin });
+  options.onReady?.(gateway.url, settings);
+
+  const signal = await stopped;
+  telemetry.log("info", "stopping: no new calls, waiting for those in flight", { signal });
+  watched.close();
+  try {
+    await gateway.close();
+    await options.onClosed?.();
+  } catch (error) {
+    fail(`the gateway could not be stopped in order: ${String(error)}`);
+  }
+  process.exit(EXIT_CODE.ok);
 }
 
 /** What cannot change while a gateway runs, and would be misunderstood if it were ignored in silence. */
@@ -83,15 +95,13 @@ function needsRestart(before: Settings, after: Settings): string[] {
   return changed;
 }
 
-async function watchConfiguration(file: string, gateway: RunningGateway, telemetry: PrometheusTelemetry) {
-  let current = await loadSettings({ file, environment: process.env });
-  return watchSettings({
-    file,
-    environment: process.env,
+function watchConfiguration(opened: SettingsFile, gateway: RunningGateway, telemetry: PrometheusTelemetry) {
+  let current = opened.settings;
+  return opened.watch({
     onSettings: (settings) => {
       gateway.useSettings(settings);
       telemetry.count("config-reloaded");
-      telemetry.log("info", "the changed configuration is in force", { configuration: file });
+      telemetry.log("info", "the changed configuration is in force", { configuration: settings.origin });
       for (const key of needsRestart(current, settings)) {
         telemetry.log("warn", `the change of \`${key}\` needs a restart`);
       }

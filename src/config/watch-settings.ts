@@ -17,13 +17,17 @@ export interface SettingsWatch {
   close(): void;
 }
 
-export interface SettingsWatchOptions {
-  readonly file: string;
-  readonly environment: Environment;
+export interface SettingsListener {
   /** A changed file that is valid. */
   readonly onSettings: (settings: Settings) => void;
   /** A changed file that is not, or one that is gone: what is in force stays in force. Told once for each content. */
   readonly onError: (error: ConfigurationError) => void;
+}
+
+/** A configuration file as it was read, and a way to be told of its changes from then on. */
+export interface SettingsFile {
+  readonly settings: Settings;
+  watch(listener: SettingsListener): SettingsWatch;
 }
 
 const digest = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -42,19 +46,26 @@ async function readContent(path: string): Promise<Content> {
 }
 
 /**
- * Tells of every change of a configuration file's content, from the content at the time of the call on. Watches its folder, since editors and
- * orchestrators replace the file (and Kubernetes a link on the way to it) instead of writing into it. A file that is touched without being
- * changed is no change. Keeps no process alive. Rejects with `ConfigurationError` where the file cannot be read.
+ * Reads and checks a configuration file. Throws `ConfigurationError`.
+ *
+ * Watching tells of every change of its content since it was read. It watches the folder, since editors and orchestrators replace the file
+ * (and Kubernetes a link on the way to it) instead of writing into it. A file that is touched without being changed is no change. Keeps no
+ * process alive.
  */
-export async function watchSettings(options: SettingsWatchOptions): Promise<SettingsWatch> {
-  const path = resolve(options.file);
-  return new FileWatch(path, digest(await readSettingsFile(path)), options);
+export async function openSettingsFile(file: string, environment: Environment): Promise<SettingsFile> {
+  const text = await readSettingsFile(file);
+  const parse = (changed: string) => settingsFromText(changed, originOf(file), environment);
+  return {
+    settings: parse(text),
+    watch: (listener) => new FileWatch(resolve(file), digest(text), parse, listener),
+  };
 }
 
 /** Quiet, until an event or the regular look; waiting for events to stop; reading, one at a time, with at most one more reading owed. */
 class FileWatch implements SettingsWatch {
   readonly #path: string;
-  readonly #options: SettingsWatchOptions;
+  readonly #parse: (text: string) => Settings;
+  readonly #listener: SettingsListener;
   readonly #watcher: FSWatcher | undefined;
   readonly #look: NodeJS.Timeout;
   #quiet: NodeJS.Timeout | undefined;
@@ -63,12 +74,15 @@ class FileWatch implements SettingsWatch {
   #isReadingOwed = false;
   #isClosed = false;
 
-  constructor(path: string, seen: string, options: SettingsWatchOptions) {
+  constructor(path: string, seen: string, parse: (text: string) => Settings, listener: SettingsListener) {
     this.#path = path;
     this.#seen = seen;
-    this.#options = options;
+    this.#parse = parse;
+    this.#listener = listener;
     this.#watcher = this.#watchFolder();
     this.#look = setInterval(() => void this.#read(), LOOK_MS).unref();
+    // What changed since it was read.
+    this.#schedule();
   }
 
   close(): void {
@@ -119,16 +133,15 @@ class FileWatch implements SettingsWatch {
   }
 
   #tell(read: string | ConfigurationError): void {
-    const { file, environment, onSettings, onError } = this.#options;
     let settings: Settings;
     try {
       if (read instanceof ConfigurationError) throw read;
-      settings = settingsFromText(read, originOf(file), environment);
+      settings = this.#parse(read);
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error;
-      onError(error);
+      this.#listener.onError(error);
       return;
     }
-    onSettings(settings);
+    this.#listener.onSettings(settings);
   }
 }
