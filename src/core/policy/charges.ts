@@ -181,9 +181,10 @@ export function chargesFor(
   const use = tokenUseOf(target.endpoint);
   const { keys, counts, rules: compiled } = applyingRules(policy, caller, target, use);
   const inputTokens = boundedTokens(size.inputTokens);
-  const own = size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);
-  const unbounded =
-    use === "input_and_output" ? boundedTokens(size.outputTokensExpected ?? policy.outputTokensDefault) : 0;
+  const hasOutput = use === "input_and_output";
+  const own =
+    !hasOutput || size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);
+  const unbounded = hasOutput ? boundedTokens(size.outputTokensExpected ?? policy.outputTokensDefault) : 0;
   const isDefault = size.outputTokensExpected === undefined;
   const guess = guessedOutput(compiled, unbounded, isDefault, inputTokens);
   const subjects: SubjectCharges[] = [];
