@@ -13,7 +13,6 @@ export function compileGlob(pattern: string): Matcher {
   const middle = parts.slice(1, -1).filter((part) => part !== "");
   if (middle.length === 0 && suffix === "") return (text) => text.startsWith(prefix);
   return (text) => {
-    if (text.length < prefix.length + suffix.length) return false;
     if (!text.startsWith(prefix) || !text.endsWith(suffix)) return false;
     let from = prefix.length;
     for (const part of middle) {
@@ -22,6 +21,7 @@ export function compileGlob(pattern: string): Matcher {
       if (at === -1) return false;
       from = at + part.length;
     }
+    // Also where the prefix and the suffix would share characters.
     return from <= text.length - suffix.length;
   };
 }
