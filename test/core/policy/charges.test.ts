@@ -7,7 +7,6 @@ import {
   type CallSize,
   type CallTarget,
   chargesFor,
-  extensionFor,
   limitsOf,
 } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../../src/core/policy/compiled-policy.ts";
@@ -244,21 +243,6 @@ test("actualsFor has the shape of the charges, and counts the request of an answ
     actualsFor(held, undefined).map(({ key }) => key),
     held.subjects.map(({ key }) => key),
   );
-});
-
-test("extensionFor holds more output where the own maximum is not held already", () => {
-  const policy = policyOf([
-    limitRule({ name: "r" }),
-    tokens(100_000, { name: "e" }),
-    tokens(100_000, { name: "w", reserve: "worst_case" }),
-    tokens(100_000, { name: "n", reserve: "none" }),
-  ]);
-  const more = (outputTokensMax: number | undefined) => {
-    const held = chargesFor(policy, ALICE, CHAT, { inputTokens: 100, outputTokensMax }, NOW_MS);
-    return extensionFor(held, 64)[0].charges.map(({ hold }) => hold);
-  };
-  assert.deepEqual(more(5_000), [0, 64, 0, 0]);
-  assert.deepEqual(more(undefined), [0, 64, 64, 0]);
 });
 
 test("limitsOf gives every limit that a caller has, by subject, whatever the call would be", () => {
