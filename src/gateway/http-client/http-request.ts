@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { ClientError } from "./client-error.ts";
+import { isAll, TOKEN_CHARS, VALUE_CHARS } from "./field-syntax.ts";
 
 /** A body that is read while it is sent. The client owns the stream from `send` on, and destroys it when the call ends before it. */
 export interface StreamBody {
@@ -19,10 +20,8 @@ export interface HttpRequest {
   readonly body: RequestBody;
 }
 
-/** A token (RFC 9110, section 5.6.2), of names in lower case. */
-const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** What a value must not hold: control characters, and what latin1 would cut down to one (U+010A becomes a line feed). */
-const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+/** A token, without capitals: `OWN` is looked up as it stands. */
+const NAME_CHARS = TOKEN_CHARS.map((is, code) => (code >= 65 && code <= 90 ? 0 : is));
 const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
 /** In origin form (RFC 9112, section 3.2.1): without spaces and control characters. */
 const PATH = /^\/[\x21-\x7e\x80-\xff]*$/;
@@ -62,8 +61,8 @@ export function requestHead({ method, path, headers, body }: HttpRequest, host: 
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i];
     const value = headers[i + 1];
-    if (OWN.has(name) || !NAME.test(name)) throw invalid("a header of that name");
-    if (value === undefined || NOT_IN_VALUE.test(value)) throw invalid(`that value of the header ${name}`);
+    if (name === "" || OWN.has(name) || !isAll(NAME_CHARS, name)) throw invalid("a header of that name");
+    if (value === undefined || !isAll(VALUE_CHARS, value)) throw invalid(`that value of the header ${name}`);
     head += `${name}: ${value}\r\n`;
   }
   return head + framing(method, body);

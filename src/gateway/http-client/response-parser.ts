@@ -100,7 +100,7 @@ export class ResponseParser {
       return bytes.length;
     }
     if (end - at > HEAD_BYTES_MAX) throw tooLarge();
-    this.#onHead(bytes.toString("latin1", at, end), end + HEAD_END.length === bytes.length);
+    this.#onHead(bytes.toString("latin1", at, end + 2), end + HEAD_END.length === bytes.length);
     return end + HEAD_END.length;
   }
 
@@ -112,7 +112,7 @@ export class ResponseParser {
     const end = this.#held.subarray(0, this.#heldBytes).indexOf(HEAD_END, from);
     if (end === -1) return bytes.length;
     const next = at + end + HEAD_END.length - heldBefore;
-    const head = this.#held.toString("latin1", 0, end);
+    const head = this.#held.toString("latin1", 0, end + 2);
     this.#held = NONE;
     this.#heldBytes = 0;
     this.#onHead(head, next === bytes.length);
