@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type RawAnswer, rawCall, sendBytes, statusesOf } from "../support/http-client.ts";
-import { limitsPage } from "../support/limits-page.ts";
+import { assertUncharged, settledUse } from "../support/limits-page.ts";
 import { type GatewayUnderTest, PLANS_AND_KEYS, startGatewayUnderTest } from "../support/running-gateway.ts";
 
 const BODY_BYTES_MAX = 16_000_000;
@@ -41,21 +41,7 @@ describe("the gateway with clients that mean no good", () => {
   });
   after(() => under.close());
 
-  /** Runs something that must neither be charged nor reach the provider, and leave the gateway serving. */
-  const uncharged = async (attempt: () => Promise<void>) => {
-    const keys = [KEY, "key-of-alice"];
-    const books = () => Promise.all(keys.map((key) => limitsPage(under.url, key)));
-    const [before, calls] = [await books(), under.provider.stats.requests];
-    await attempt();
-    assert.deepEqual(await books(), before);
-    assert.equal(under.provider.stats.requests, calls, "the provider was called");
-    const served = await rawCall(under.url, { method: "GET", path: "/healthz" });
-    assert.equal(served.status, 200);
-    assert.deepEqual(
-      under.lines.filter((line) => line.includes('"level":50')),
-      [],
-    );
-  };
+  const uncharged = (attempt: () => Promise<void>) => assertUncharged(under, attempt);
 
   const refused = async (
     path: string,
@@ -159,58 +145,6 @@ describe("the gateway with clients that mean no good", () => {
       }
     }));
 
-  const HEAD = `host: x\r\nauthorization: Bearer ${KEY}\r\ncontent-type: application/json\r\n`;
-  const CALL = bodyWith({});
-  const LENGTH = `content-length: ${CALL.length}\r\n`;
-  const NOT_HTTP: Readonly<Record<string, string>> = {
-    "a header bomb": `POST ${CHAT} HTTP/1.1\r\n${HEAD}x: ${"a".repeat(100_000)}\r\n\r\n`,
-    "too many headers": `POST ${CHAT} HTTP/1.1\r\n${HEAD}${"a:b\r\n".repeat(20_000)}\r\n`,
-    "a very long URL": `POST /v1/${"a".repeat(100_000)} HTTP/1.1\r\n${HEAD}\r\n`,
-    "two lengths": `POST ${CHAT} HTTP/1.1\r\n${HEAD}${LENGTH}content-length: 5\r\n\r\n${CALL}`,
-    "two equal lengths": `POST ${CHAT} HTTP/1.1\r\n${HEAD}${LENGTH}${LENGTH}\r\n${CALL}`,
-    "a length and chunks": `POST ${CHAT} HTTP/1.1\r\n${HEAD}${LENGTH}transfer-encoding: chunked\r\n\r\n0\r\n\r\n${CALL}`,
-    "chunks and a length": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: chunked\r\n${LENGTH}\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\n${HEAD}\r\n`,
-    "an encoding that is not chunked": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: identity\r\n\r\n${CALL}`,
-    "chunked twice": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n`,
-    "a length with a sign": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length: +${CALL.length}\r\n\r\n${CALL}`,
-    "a length below zero": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length: -1\r\n\r\n${CALL}`,
-    "a length beyond all numbers": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length: 99999999999999999999999\r\n\r\n`,
-    "a space before the colon": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length : 5\r\n\r\n${CALL}`,
-    "a chunk that is no number": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: chunked\r\n\r\nxyz\r\n`,
-    "a chunk of endless length": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n`,
-    "a folded header": `POST ${CHAT} HTTP/1.1\r\nhost: x\r\nauthorization:\r\n Bearer ${KEY}\r\ncontent-length: 0\r\n\r\n`,
-    "NUL in a header": `POST ${CHAT} HTTP/1.1\r\n${HEAD}x-a: a\0b\r\n${LENGTH}\r\n${CALL}`,
-    "NUL in the path": `POST /v1/chat\0/completions HTTP/1.1\r\n${HEAD}${LENGTH}\r\n${CALL}`,
-    "a lone carriage return": `POST ${CHAT} HTTP/1.1\r\n${HEAD}x-a: a\rb: c\r\n${LENGTH}\r\n${CALL}`,
-    "no host": `POST ${CHAT} HTTP/1.1\r\nauthorization: Bearer ${KEY}\r\n${LENGTH}\r\n${CALL}`,
-    "a version of its own": `POST ${CHAT} HTTP/9.9\r\n${HEAD}${LENGTH}\r\n${CALL}`,
-    "the preface of HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-    "a TLS handshake": "\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
-    "a verb of its own": `SMUGGLE ${CHAT} HTTP/1.1\r\n${HEAD}\r\n`,
-    "a tunnel": `CONNECT example.com:443 HTTP/1.1\r\n${HEAD}\r\n`,
-    "an expectation of its own": `POST ${CHAT} HTTP/1.1\r\n${HEAD}expect: the-worst\r\n${LENGTH}\r\n${CALL}`,
-    "only line ends": "\r\n".repeat(50_000),
-    noise: "\x01\x02\x03\xff\xfe\0\0\0{}<>",
-  };
-
-  test("answerBrokenRequest answers what is not HTTP with one 4xx or closes the connection (X3)", () =>
-    uncharged(async () => {
-      for (const [title, bytes] of Object.entries(NOT_HTTP)) {
-        const { received, closed } = await sendBytes(under.url, bytes, {
-          answers: 2,
-          timeoutMs: 3_000,
-          end: true,
-        });
-        const statuses = statusesOf(received);
-        assert.ok(closed, `${title}: still open after ${received}`);
-        assert.ok(statuses.length <= 1 && statuses.every((status) => status < 500), `${title}: ${received}`);
-        assert.ok(
-          statuses.every((status) => status >= 400),
-          `${title}: ${received}`,
-        );
-      }
-    }));
-
   test("routeOf answers paths that lead elsewhere with 404 (X3)", () =>
     uncharged(async () => {
       const paths = [
@@ -255,4 +189,70 @@ describe("the gateway with clients that mean no good", () => {
       for (const method of ["OPTIONS", "PUT", "PATCH", "DELETE", "HEAD", "PROPFIND"])
         assert.equal((await rawCall(under.url, { method, path: CHAT })).status, 401, method);
     }));
+
+  test("recognisedPath meters a call however its path is spelled (X3)", async () => {
+    const paths = [
+      "/v1/chat/completions/",
+      "/v1//chat/completions",
+      "/v1/chat/%63ompletions",
+      "/v1/Chat/Completions",
+      "/v1/chat%2fcompletions",
+      "/v1/chat/completions;x=1",
+      "/openai/chat/completions",
+      "/v1/chat/completions?x=1",
+    ];
+    for (const path of paths) {
+      const before = await settledUse(under.url, "key-of-bob");
+      const headers = { ...AUTHORIZED, authorization: "Bearer key-of-bob", "x-replay-fail-status": "500" };
+      const answer = await rawCall(under.url, { path, headers, body: bodyWith({}) });
+      // Bob's plan limits tokens only: for a call that nobody has read it has no limit, and no header.
+      assert.equal(answer.headers["x-ratelimit-limit-tokens"], "10000", path);
+      assert.deepEqual(await settledUse(under.url, "key-of-bob"), before);
+    }
+  });
+
+  test("forwardCall passes bytes that are no UTF-8, lone surrogates and odd keys on as they are (S1, X3)", async () => {
+    const bodies: readonly Buffer[] = [
+      Buffer.from(bodyWith({ messages: [{ role: "user", content: "\ud800 and \udfff" }] })),
+      Buffer.from(bodyWith({}).replace("hello", "\\ud83d \\u0000")),
+      Buffer.concat([
+        Buffer.from('{"model":"gpt-4o-mini","max_tokens":5,"messages":[{"role":"user","content":"'),
+        Buffer.from([0xff, 0xc0, 0x80, 0xed, 0xa0, 0x80]),
+        Buffer.from('"}]}'),
+      ]),
+      Buffer.from(
+        bodyWith({}).replace("{", '{"__proto__":{"model":"x","max_tokens":"9"},"constructor":null,'),
+      ),
+      Buffer.from(bodyWith({ messages: "no list", tools: 5, stream_options: "none", response_format: [[]] })),
+      Buffer.from(`\r\n\t ${bodyWith({})}   `),
+    ];
+    for (const path of [CHAT, MESSAGES])
+      for (const body of bodies) {
+        const before = await settledUse(under.url, KEY);
+        const stats = under.provider.stats;
+        const { status } = await rawCall(under.url, { path, headers: AUTHORIZED, body });
+        assert.ok(under.provider.requests.at(-1)?.body.equals(body), body.toString());
+        const now = await settledUse(under.url, KEY);
+        assert.equal(now.requests - before.requests, 1);
+        assert.equal(
+          now.input_tokens - before.input_tokens,
+          under.provider.stats.inputTokens - stats.inputTokens,
+        );
+        assert.ok(status === 200 || now.tokens === before.tokens);
+      }
+    assert.equal(({} as Record<string, unknown>).model, undefined);
+  });
+
+  test("forwardCall refuses 10 MB of one character to who has no room for it, and serves who has (X3)", async () => {
+    const body = bodyWith({ messages: [{ role: "user", content: "a".repeat(10_000_000) }] });
+    await uncharged(async () => {
+      const headers = { ...AUTHORIZED, authorization: "Bearer key-of-alice" };
+      for (const path of [CHAT, MESSAGES]) {
+        const answer = await rawCall(under.url, { path, headers, body });
+        assert.equal(answer.status, 429);
+        assert.match(answer.body.toString(), /"code":"request_too_large_for_limit"/);
+      }
+    });
+    assert.equal((await rawCall(under.url, { path: CHAT, headers: AUTHORIZED, body })).status, 200);
+  });
 });
