@@ -10,6 +10,8 @@ const program = new Command("sluice")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
 const configOption = () => new Option("--config <file>", "the configuration, see the README");
+const listenOption = () =>
+  new Option("--listen <address>", "instead of the configuration's `listen`, e.g. 127.0.0.1:9000");
 const logOption = () =>
   new Option("--log-level <level>", "how much to log, as JSON lines on standard output").choices(LOG_LEVELS);
 
@@ -18,8 +20,9 @@ program
   .command("serve")
   .description("run the gateway until it is stopped")
   .addOption(configOption().makeOptionMandatory())
+  .addOption(listenOption())
   .addOption(logOption().default("info"))
-  .action(async (flags: { config: string; logLevel: string }) => {
+  .action(async (flags: { config: string; listen?: string; logLevel: string }) => {
     const { serve } = await import("./serve.ts");
     await serve(flags);
   });
@@ -30,10 +33,12 @@ program
     "run the gateway; without a configuration, a demonstration with two users and recorded answers",
   )
   .addOption(configOption())
+  .addOption(listenOption())
   .addOption(logOption())
-  .action(async (flags: { config?: string; logLevel?: string }) => {
+  .action(async (flags: { config?: string; listen?: string; logLevel?: string }) => {
     const { start } = await import("./start.ts");
-    await start(flags.config, flags.logLevel ?? (flags.config === undefined ? "warn" : "info"));
+    const logLevel = flags.logLevel ?? (flags.config === undefined ? "warn" : "info");
+    await start({ ...flags, logLevel });
   });
 
 program

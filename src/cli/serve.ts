@@ -1,5 +1,6 @@
 import pino from "pino";
 import { type RunningGateway, startGateway } from "../compose.ts";
+import { LISTEN_ALLOWED, parseListen } from "../config/connections.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError, formatProblem } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
@@ -11,6 +12,8 @@ import { EXIT_CODE, fail } from "./exit-code.ts";
 export interface ServeOptions {
   /** The demonstration where there is none. */
   readonly config?: string | undefined;
+  /** Instead of the configuration's. */
+  readonly listen?: string | undefined;
   readonly logLevel: string;
   /** Of a provider that stands in for those without a key. */
   readonly replayUrl?: string | undefined;
@@ -32,6 +35,14 @@ async function openOrExit({ config, replayUrl }: ServeOptions): Promise<Settings
   }
 }
 
+/** The settings with the address of the command line, where it gives one. */
+function withListen(settings: Settings, text: string | undefined): Settings {
+  if (text === undefined) return settings;
+  const listen = parseListen(text);
+  if (listen === undefined) fail(`--listen: found "${text}"; allowed: ${LISTEN_ALLOWED}`, EXIT_CODE.invalid);
+  return { ...settings, listen };
+}
+
 async function startOrExit(settings: Settings, telemetry: PrometheusTelemetry): Promise<RunningGateway> {
   try {
     return await startGateway(settings, telemetry);
@@ -39,7 +50,9 @@ async function startOrExit(settings: Settings, telemetry: PrometheusTelemetry): 
     const { host, port } = settings.listen;
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (code === "EADDRINUSE")
-      fail(`${host}:${port} is taken: another program listens there (see \`listen\` in the configuration)`);
+      fail(
+        `${host}:${port} is taken: another program listens there (see \`listen\` in the configuration, or --listen)`,
+      );
     if (code === "EACCES" || code === "EADDRNOTAVAIL")
       fail(`Sluice cannot listen on ${host}:${port}: ${String(code)}`);
     if (error instanceof OperationalError) fail(error.message);
@@ -66,7 +79,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   // Before anything listens: whoever sees the gateway answer may stop it.
   const stopped = firstSignal();
   const opened = await openOrExit(options);
-  const { settings } = opened;
+  const settings = withListen(opened.settings, options.listen);
   const telemetry = new PrometheusTelemetry(pino({ level: options.logLevel }));
   for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
   const gateway = await startOrExit(settings, telemetry);

@@ -1,6 +1,6 @@
 import { DEMO_KEYS, hasProviderKey } from "../config/demo-settings.ts";
 import { runReplayProvider } from "../replay-provider/run-replay-provider.ts";
-import { serve } from "./serve.ts";
+import { type ServeOptions, serve } from "./serve.ts";
 
 function demonstration(url: string, isReplayed: boolean): string {
   const call = (key: string) =>
@@ -25,11 +25,11 @@ Your own configuration: npm start -- --config sluice.yaml (the README has one to
 }
 
 /** What `npm start` runs: the given configuration, or a demonstration that needs nothing. */
-export async function start(config: string | undefined, logLevel: string): Promise<void> {
-  if (config !== undefined) return serve({ config, logLevel });
+export async function start(options: ServeOptions): Promise<void> {
+  if (options.config !== undefined) return serve(options);
   const provider = hasProviderKey(process.env) ? undefined : await runReplayProvider();
   await serve({
-    logLevel,
+    ...options,
     replayUrl: provider?.url,
     onReady: (url) => process.stdout.write(demonstration(url, provider !== undefined)),
     onClosed: async () => provider?.close(),

@@ -30,5 +30,5 @@ export function closestName(name: string, candidates: readonly string[]): string
     }
   }
   // A third of the letters: "limts" is limits, "cost" is not host's neighbour by accident.
-  return bestDistance <= Math.max(1, Math.floor(name.length / 3)) ? best : undefined;
+  return bestDistance <= Math.max(1, Math.floor(plain(name).length / 3)) ? best : undefined;
 }

@@ -12,27 +12,23 @@ const RESERVED_PROVIDERS = ["v1", "sluice", "healthz", "readyz", "metrics"];
 /** Held connections are a cost to both sides; what takes longer is a job. */
 const MAX_WAIT_MS_MAX = 600_000;
 
-/** A file states who may call; with options, a program names its callers as it goes. */
-export type ConfigurationKind = "file" | "options";
-
 /** Everything that takes more than one part of the file to see. Works on what is there, whatever else is wrong with the file. */
-export function crossCheck(file: RawMap, kind: ConfigurationKind, report: Report): void {
+export function crossCheck(file: RawMap, report: Report): void {
   checkProviders(file, report);
   checkPlans(file, report);
-  checkLimits(file, kind, report);
+  checkLimits(file, report);
   checkIdentity(file, report);
   checkAliases(asMap(file.aliases), report);
 }
 
 /** What is allowed but probably not what was meant. */
-export function warnings(file: RawMap, kind: ConfigurationKind, report: Report): void {
+export function warnings(file: RawMap, report: Report): void {
   forEachLimit(file, (limit, _place, path) => {
     if (limit.meter !== "cost") return;
     const message = "cost limits are NOT enforced in this version: prices are not known yet";
     report({ path: [...path, "meter"], message });
   });
   warnOfNotBuilt(file, report);
-  if (kind === "options") return;
   const identity = asMap(file.identity);
   const kinds = callerKinds(identity);
   if (kinds.length === 0) {
@@ -135,10 +131,10 @@ function checkPlans(file: RawMap, report: Report): void {
   }
 }
 
-function checkLimits(file: RawMap, kind: ConfigurationKind, report: Report): void {
+function checkLimits(file: RawMap, report: Report): void {
   forEachLimit(file, (limit, place, path, plan) => {
     checkLimit(limit, place, path, report);
-    if (place !== "account" && kind === "file") checkReachable(limit, plan, file, path, report);
+    if (place !== "account") checkReachable(limit, plan, file, path, report);
   });
   checkLimitNames(file, report);
 }

@@ -1,7 +1,5 @@
 import { z } from "zod";
-import { camelCase } from "./camel-case.ts";
 import { closestName } from "./closest-name.ts";
-import type { ConfigurationKind } from "./cross-checks.ts";
 import { fileSchema } from "./file-schema.ts";
 import type { Finding } from "./finding.ts";
 import type { KeyPath } from "./problem.ts";
@@ -31,14 +29,20 @@ function keysAt(path: KeyPath): readonly string[] {
 
 const quoted = (text: string) => JSON.stringify(text);
 
-function unknownKey(path: KeyPath, key: string, kind: ConfigurationKind): Finding {
-  const allowed = kind === "options" ? keysAt(path).map(camelCase) : keysAt(path);
+/** Letters: what somebody may have meant as a key. A value that slipped into a key's place (`{ keysk-1a2b }`) has digits as a rule (X1). */
+const WORD = /^[A-Za-z][A-Za-z_-]{0,31}$/;
+
+function unknownKey(path: KeyPath, key: string): Finding {
+  const allowed = keysAt(path);
   const meant = closestName(key, allowed);
+  const isShown = WORD.test(key) || meant !== undefined;
+  const name = isShown ? quoted(key) : "(not shown: it may be a value)";
   const hint = meant === undefined ? ";" : `; did you mean ${quoted(meant)}?`;
   return {
     path: [...path, key],
     atKey: true,
-    message: `unknown key ${quoted(key)}${hint} allowed: ${allowed.join(", ")}`,
+    ...(isShown ? {} : { hidesKey: true }),
+    message: `unknown key ${name}${hint} allowed: ${allowed.join(", ")}`,
   };
 }
 
@@ -56,18 +60,14 @@ const CONTAINERS: ReadonlySet<string> = new Set(["object", "record", "array"]);
 const isOwnText = (message: string) => !message.startsWith("Invalid ");
 
 /** An issue of the schema in the words of the file: what is allowed there. A strict mapping gives one finding for each unknown key. */
-export function explainIssue(
-  issue: Issue,
-  kind: ConfigurationKind,
-  isPresent: (path: KeyPath) => boolean,
-): readonly Finding[] {
+export function explainIssue(issue: Issue, isPresent: (path: KeyPath) => boolean): readonly Finding[] {
   const path = issue.path as KeyPath;
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(path, key, kind));
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(path, key));
   const allowed =
     isOwnText(issue.message) || issue.code !== "invalid_type"
       ? issue.message
       : (WANTED[issue.expected] ?? issue.expected);
-  if (issue.code === "invalid_type" && !isPresent(path)) {
+  if (path.length > 0 && !isPresent(path)) {
     return [{ path, message: `${quoted(String(path.at(-1)))} is missing; it is ${allowed}` }];
   }
   // A text where a mapping belongs may be a key that is out of place.

@@ -5,10 +5,16 @@ export interface Finding {
   readonly path: KeyPath;
   /** Whether the place is the last key of the path, not its value. */
   readonly atKey?: boolean;
+  /** Whether the last key of the path must not be shown. */
+  readonly hidesKey?: boolean;
   /** Whether to say what the value is, as written (never what a variable stands for, never a secret), or only what kind of value it is. */
   readonly shows?: "value" | "kind";
   readonly message: string;
 }
+
+/** The path as it may be shown. */
+export const shownPath = ({ path, hidesKey }: Finding): KeyPath =>
+  hidesKey === true ? [...path.slice(0, -1), "…"] : path;
 
 export type Report = (finding: Finding) => void;
 

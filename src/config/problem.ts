@@ -31,11 +31,14 @@ export function formatProblem(problem: Problem): string {
   return [place, problem.key, problem.message].filter((part) => part !== "").join(": ");
 }
 
+/** Keys look like this. Anything else may be a value that slipped into a key's place (`{ key "sk-…" }`), and is not shown (X1). */
+const SHOWN_KEY = /^[A-Za-z0-9_./-]{1,64}$/;
+
 export function formatPath(path: KeyPath): string {
   let result = "";
   for (const part of path) {
     if (typeof part === "number") result += `[${part}]`;
-    else result += result === "" ? part : `.${part}`;
+    else result += `${result === "" ? "" : "."}${SHOWN_KEY.test(part) ? part : "…"}`;
   }
   return result;
 }

@@ -1,4 +1,4 @@
-import { type ConfigurationKind, crossCheck, warnings } from "./cross-checks.ts";
+import { crossCheck, warnings } from "./cross-checks.ts";
 import { explainIssue } from "./explain-issue.ts";
 import { type FileShape, fileSchema } from "./file-schema.ts";
 import { asList, asMap, type Finding } from "./finding.ts";
@@ -17,15 +17,15 @@ const child = (value: unknown, part: string | number): unknown =>
 const valueAt = (value: unknown, path: KeyPath): unknown => path.reduce(child, value);
 
 /** Checks a configuration's shape and everything that takes more than its shape; finds all errors at once. */
-export function validate(raw: unknown, kind: ConfigurationKind): Validation {
+export function validate(raw: unknown): Validation {
   const errors: Finding[] = [];
   const result = fileSchema.safeParse(raw);
   for (const issue of result.error?.issues ?? []) {
-    errors.push(...explainIssue(issue, kind, (path) => valueAt(raw, path) !== undefined));
+    errors.push(...explainIssue(issue, (path) => valueAt(raw, path) !== undefined));
   }
-  crossCheck(asMap(raw), kind, (finding) => errors.push(finding));
+  crossCheck(asMap(raw), (finding) => errors.push(finding));
   const found: Finding[] = [];
-  warnings(asMap(raw), kind, (finding) => found.push(finding));
+  warnings(asMap(raw), (finding) => found.push(finding));
   return { file: errors.length === 0 ? result.data : undefined, errors, warnings: found };
 }
 

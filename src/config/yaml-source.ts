@@ -40,11 +40,12 @@ const withoutTrailingColon = (text: string) =>
 /** What the parser's codes mean. Not its own messages: those quote what they stumble over, which may be a key (X1). */
 const SYNTAX: Partial<Record<ErrorCode, string>> = {
   BAD_ALIAS: "an alias (*name) without its anchor (&name); quote texts that start with *",
-  BAD_INDENT: "this line is not indented as the ones it belongs to",
+  BAD_INDENT: "a line that is not indented as the ones it belongs to, or a bracket that is not closed",
   BAD_DQ_ESCAPE: "a \\ in a text in \"…\" that escapes nothing; use '…' or \\\\",
   BAD_SCALAR_START: "a text cannot start with this character; quote it",
   BLOCK_AS_IMPLICIT_KEY: "two keys in one line; quote texts that hold a colon and a space, or end in a colon",
   DUPLICATE_KEY: "this key is there twice",
+  NON_STRING_KEY: "a mapping or a list in the place of a key; a variable inside { } or [ ] needs quotes",
   MISSING_CHAR: "a quote, a bracket, a comma or a colon is missing here",
   MULTIPLE_DOCS: "a second document (---); a configuration is one",
   TAB_AS_INDENT: "a tab in the indentation; use spaces",
@@ -76,6 +77,9 @@ export class YamlSource {
       lineCounter: this.#lines,
       prettyErrors: false,
       merge: true,
+      stringKeys: true,
+      // The parser's warnings quote the source too.
+      logLevel: "error",
     });
     // What follows the first error in the syntax is mostly its consequence.
     const [first] = this.#document.errors.filter(({ code }) => code !== "DUPLICATE_KEY");
@@ -112,10 +116,13 @@ export class YamlSource {
     return NUMBER.test(text) ? Number(text) : undefined;
   }
 
-  /** The scalar at the path as it is written in the file; `undefined` for mappings, lists and what is not there. */
+  /**
+   * The scalar at the path as it is written in the file; `undefined` for mappings, lists, what is not there, and texts over several lines: those
+   * are what YAML makes of a colon forgotten in the line below, which may hold anything.
+   */
   written(path: KeyPath): string | undefined {
     const { node, isExact } = this.#find(path);
-    if (!isExact || !isScalar(node)) return undefined;
+    if (!isExact || !isScalar(node) || this.#isOverLines(node)) return undefined;
     return this.#written.get(node) ?? (node.value === null ? "nothing" : JSON.stringify(node.value));
   }
 
@@ -124,6 +131,11 @@ export class YamlSource {
     const { node, key, isExact } = this.#find(path);
     const place = atKey && isExact && key !== undefined ? key : node;
     return this.#positionOf(place?.range?.[0] ?? 0);
+  }
+
+  #isOverLines(node: Scalar): boolean {
+    const [start, end] = node.range ?? [0, 0];
+    return this.#positionOf(start).line !== this.#positionOf(end).line;
   }
 
   #positionOf(offset: number): Position {

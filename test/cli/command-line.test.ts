@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { SluiceProcess } from "../support/sluice-process.ts";
+
+const EXAMPLE = join(import.meta.dirname, "..", "config", "fixtures", "design-example.yaml");
+const KEYS = { OPENAI_API_KEY: "Hush-openai", ANTHROPIC_API_KEY: "Hush-anthropic", ALICE_KEY: "Hush-alice" };
+
+async function run(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+  const process = new SluiceProcess(args, environment);
+  const code = await process.exitCode();
+  return { code, stdout: process.stdout, stderr: process.stderr };
+}
+
+describe("sluice", () => {
+  let directory: string;
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), "sluice-cli-"));
+  });
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  const fileOf = (name: string, text: string) => {
+    const file = join(directory, name);
+    writeFileSync(file, text);
+    return file;
+  };
+
+  test("check says in plain words what the example of the design means, without its secrets (X1)", async () => {
+    const { code, stdout, stderr } = await run(["check", EXAMPLE], KEYS);
+    assert.equal(code, 0, stderr);
+    for (const words of [
+      "listens on 127.0.0.1:8080",
+      "requests-1m: at most 10 requests in any 1m, per user",
+      "cost-day: at most 0.5 US dollars a day, from midnight in Europe/Vienna, per user",
+      "cost limits are NOT enforced in this version",
+      "summarize: at most 60,000 tokens in any 1h, per feature and user; only for feature summarize",
+      "SHADOW",
+      "key alice: user alice, plan free, team research",
+      "everybody else is refused",
+    ]) {
+      assert.ok(stdout.includes(words), `${words} is missing in:\n${stdout}`);
+    }
+    assert.doesNotMatch(stdout + stderr, /Hush/);
+  });
+
+  test("check names every problem with its place, for people and for programs", async () => {
+    const file = fileOf(
+      "bad.yaml",
+      "plans:\n  free:\n    limits:\n      - { meter: requests, limit: 0, pr: 1m }\n",
+    );
+    const people = await run(["check", file]);
+    assert.equal(people.code, 2);
+    assert.match(
+      people.stderr,
+      /bad\.yaml:4:35: plans\.free\.limits\[0\]\.limit: found 0; allowed: a number above 0/,
+    );
+    assert.match(
+      people.stderr,
+      /bad\.yaml:4:38: plans\.free\.limits\[0\]\.pr: unknown key "pr"; did you mean "per"\?/,
+    );
+    assert.doesNotMatch(people.stderr, /^\s+at /m);
+    const programs = await run(["check", "--json", file]);
+    assert.equal(programs.code, 2);
+    const { valid, problems } = JSON.parse(programs.stdout) as {
+      valid: boolean;
+      problems: { line: number }[];
+    };
+    assert.equal(valid, false);
+    assert.deepEqual([...new Set(problems.map(({ line }) => line))], [4]);
+    assert.equal(JSON.parse((await run(["check", "--json", EXAMPLE], KEYS)).stdout).valid, true);
+  });
+
+  test("check and serve refuse a file that is not there with a sentence", async () => {
+    for (const args of [
+      ["check", "none.yaml"],
+      ["serve", "--config", "none.yaml"],
+    ]) {
+      const { code, stderr } = await run(args);
+      assert.equal(code, 2);
+      assert.equal(stderr.trim(), "none.yaml: there is no such file");
+    }
+  });
+
+  test("wrong command lines exit with 2 and say what is wrong", async () => {
+    for (const args of [
+      ["nope"],
+      ["check"],
+      ["serve"],
+      ["serve", "--config", EXAMPLE, "--listen", "x"],
+      ["replay-provider", "--limits", "x"],
+    ]) {
+      const { code, stderr } = await run(args, KEYS);
+      assert.equal(code, 2, args.join(" "));
+      assert.notEqual(stderr, "");
+      assert.doesNotMatch(stderr, /^\s+at /m);
+    }
+    assert.equal((await run(["--help"])).code, 0);
+    assert.equal((await run(["serve", "--help"])).code, 0);
+  });
+
+  test("start runs the demonstration with nothing configured, admits and refuses, and ends on SIGTERM (X6)", async () => {
+    const process = new SluiceProcess(["start", "--listen", "127.0.0.1:0"], {}, directory);
+    try {
+      const [, url] = await process.line(/^Sluice listens on (http:\/\/127\.0\.0\.1:\d+)/);
+      const ask = (key: string) =>
+        fetch(`${url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+          body: JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Hello!" }] }),
+        });
+      const first = await ask("sluice-free");
+      assert.equal(first.status, 200, await first.text());
+      // The first call's guess must not take the whole limit (E5).
+      assert.equal((await ask("sluice-free")).status, 200);
+      assert.equal((await ask("sluice-premium")).status, 200);
+      assert.equal((await ask("nobody")).status, 401);
+      const statuses: number[] = [];
+      for (let i = 0; i < 12; i++) statuses.push((await ask("sluice-free")).status);
+      assert.ok(statuses.includes(429), statuses.join());
+    } finally {
+      process.kill("SIGTERM");
+    }
+    assert.equal(await process.exitCode(), 0, process.stderr);
+  });
+
+  test("start says in a sentence that a port is taken, and exits with 1", async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const address = taken.address();
+    assert.ok(typeof address === "object" && address !== null);
+    const { code, stderr } = await run(["start", "--listen", `127.0.0.1:${address.port}`], KEYS);
+    taken.close();
+    assert.equal(code, 1);
+    assert.match(stderr, /is taken/);
+    assert.doesNotMatch(stderr, /^\s+at /m);
+  });
+});
