@@ -95,6 +95,26 @@ test("settingsFromText shows no secret, whatever slip of the finger the file suf
   fc.assert(property, runs(600));
 });
 
+test("settingsFromText shows no text that runs into the next line, where a colon was forgotten (X1)", () => {
+  const text = `plans: { free: {} }
+identity:
+  keys:
+    - { user: alice, plan: free
+        key Hush-7-9f3kQ2 }`;
+  assert.throws(
+    () => load(text),
+    (error) => {
+      assert.ok(error instanceof ConfigurationError);
+      assert.match(
+        error.message,
+        /:4:28: identity\.keys\[0\]\.plan: found .*several lines; there is no such plan/,
+      );
+      assert.doesNotMatch(error.message, /Hush/);
+      return true;
+    },
+  );
+});
+
 test("Secret shows itself to nobody who does not ask for it (X1)", () => {
   const secret = new Secret("Hush");
   const shown = [
