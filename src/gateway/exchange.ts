@@ -1,4 +1,3 @@
-import type { ServerResponse } from "node:http";
 import type { Usage } from "../core/estimate/usage.ts";
 import type { Reservation } from "../engine/engine.ts";
 import type { ParsedCall, ProviderFormat, RawHeaders, UsageMeter } from "../ports/provider-format.ts";
@@ -6,6 +5,7 @@ import type { Telemetry } from "../ports/telemetry.ts";
 import { downstreamHeaders } from "./headers.ts";
 import type { CallController, ResponseHandler } from "./http-client/call.ts";
 import type { ClientError } from "./http-client/client-error.ts";
+import type { ClientResponse, ResponseListener } from "./http-server/client-call.ts";
 import { providerFailure } from "./provider-failure.ts";
 
 /** What one exchange needs to know. */
@@ -25,9 +25,6 @@ export interface ExchangeOptions {
 }
 
 const STATUS_ERROR_MIN = 400;
-/** Up to here, a body that is put behind its head as latin1 text (which keeps every byte) and goes out in one write is cheaper than two buffers. */
-const ONE_WRITE_BYTES_MAX = 16_384;
-
 /**
  * One answer on its way from the provider to the client: bytes pass through as they come, watched by a meter, and whatever way it ends, the
  * reservation is settled or released exactly once.
@@ -36,8 +33,8 @@ const ONE_WRITE_BYTES_MAX = 16_384;
  * stop and the call is done; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
  * before the head is a 502; after it, a cut answer.
  */
-export class Exchange implements ResponseHandler {
-  readonly #response: ServerResponse;
+export class Exchange implements ResponseHandler, ResponseListener {
+  readonly #response: ClientResponse;
   readonly #options: ExchangeOptions;
   #controller: CallController | undefined;
   #meter: UsageMeter | undefined;
@@ -48,11 +45,10 @@ export class Exchange implements ResponseHandler {
   #last: Buffer | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
 
-  constructor(response: ServerResponse, options: ExchangeOptions) {
+  constructor(response: ClientResponse, options: ExchangeOptions) {
     this.#response = response;
     this.#options = options;
-    response.on("close", () => this.#onClientClose());
-    response.on("drain", () => this.#controller?.resume());
+    response.listen(this);
   }
 
   /** The hand on the call that it answers. */
@@ -78,7 +74,7 @@ export class Exchange implements ResponseHandler {
     for (const part of this.#options.headers) head.push(part);
     this.#response.writeHead(status, head);
     // A stream's head must not wait for its first event.
-    if (call?.stream === true) this.#response.flushHeaders();
+    if (call?.stream === true) this.#response.flushHead();
   }
 
   onData(chunk: Buffer, isLast: boolean): void {
@@ -95,16 +91,11 @@ export class Exchange implements ResponseHandler {
     const rest = this.#meter?.finish();
     this.#done(() => this.#settle(false));
     if (rest === undefined || rest.length === 0) {
-      this.#endWith(this.#last);
+      this.#response.end(this.#last);
       return;
     }
     if (this.#last !== undefined) this.#response.write(this.#last);
     this.#response.end(rest);
-  }
-
-  #endWith(last: Buffer | undefined): void {
-    if (last === undefined || last.length > ONE_WRITE_BYTES_MAX) this.#response.end(last);
-    else this.#response.end(last.toString("latin1"), "latin1");
   }
 
   onError(error: ClientError): void {
@@ -145,7 +136,13 @@ export class Exchange implements ResponseHandler {
     this.#response.destroy();
   }
 
-  #onClientClose(): void {
+  /** The client has taken what there was. */
+  onDrain(): void {
+    this.#controller?.resume();
+  }
+
+  /** The client has gone. */
+  onGone(): void {
     if (this.#state === "done") return;
     this.#options.telemetry.count("stream-cut", { by: "client" });
     this.#readerGone = true;

@@ -1,5 +1,3 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { Transform } from "node:stream";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Admission, Engine } from "../engine/engine.ts";
 import type { ParsedCall, RawHeaders } from "../ports/provider-format.ts";
@@ -8,15 +6,16 @@ import { Exchange } from "./exchange.ts";
 import type { GatewaySettings, ProviderRoute } from "./gateway-settings.ts";
 import { rateLimitHeaders, upstreamHeaders } from "./headers.ts";
 import type { RequestBody } from "./http-client/http-request.ts";
+import { bodyTooLarge } from "./http-server/body-errors.ts";
+import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts";
 import { identify } from "./identify.ts";
 import { sendAnswer } from "./own-answer.ts";
-import { assertAnnouncedLength, bodyTooLarge, readBody } from "./request-body.ts";
 import { recognisedPath } from "./route.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface ForwardOptions {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: ClientRequest;
+  readonly response: ClientResponse;
   readonly route: { readonly provider: ProviderRoute; readonly path: string };
   readonly requestId: string;
   readonly settings: GatewaySettings;
@@ -35,8 +34,8 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
   const { request, response, route, requestId, settings, engine } = options;
   const { format } = route.provider;
   try {
-    const caller = identify(settings.identification, request.headers, request.socket.remoteAddress ?? "");
-    const method = request.method ?? "GET";
+    const caller = identify(settings.identification, request.headers, request.remoteAddress);
+    const { method } = request;
     assertForwardable(method);
     const endpoint = format.endpointOf(method, recognisedPath(route.path));
     const isRead = endpoint !== "other" && endpoint !== "models" && method === "POST";
@@ -51,19 +50,19 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
       },
       size: call?.estimate ?? { inputTokens: 0, outputTokensMax: undefined },
     });
-    if (response.destroyed || request.errored) {
+    if (response.isGone || request.isBroken) {
       if (admission.kind === "admitted") await admission.reservation.release();
       return;
     }
     const headers = answerHeaders(options, admission);
     if (admission.kind === "refused") {
-      request.resume();
+      request.discard();
       // A client that asked first whether to send its body has its answer now, and may send it or not.
-      if (request.headers.expect !== undefined && !request.complete) headers.push("connection", "close");
+      if (!request.isComplete && request.headers.get("expect") !== undefined) response.closeAfter();
       sendAnswer(response, format.refusal(admission.refusal, requestId), headers);
       return;
     }
-    const body = call?.upstreamBody ?? unreadBody(request, response, settings.bounds.uploadBytesMax);
+    const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
     await relay(options, call, body, admission, headers);
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;
@@ -77,52 +76,31 @@ function assertForwardable(method: string): void {
 }
 
 async function readCall(
-  { request, response, route, settings }: ForwardOptions,
+  { request, route, settings }: ForwardOptions,
   endpoint: ParsedCall["endpoint"],
 ): Promise<ParsedCall> {
-  const type = request.headers["content-type"];
+  const type = request.headers.get("content-type");
   if (type !== undefined && !/[/+]json\b/i.test(type)) {
     throw new OperationalError(
       "invalid_request",
       `the body must be JSON (content-type: application/json), not ${type.slice(0, 100)}`,
     );
   }
-  if (request.headers["content-encoding"] !== undefined) {
+  if (request.headers.get("content-encoding") !== undefined) {
     throw new OperationalError("invalid_request", "the body must not be compressed (content-encoding)");
   }
   assertAnnouncedLength(request, settings.bounds.bodyBytesMax);
-  if (request.headers.expect !== undefined) response.writeContinue();
   const { format } = route.provider;
-  const call = format.parseCall(endpoint, await readBody(request, settings.bounds.bodyBytesMax));
+  const read = request.readBody(settings.bounds.bodyBytesMax);
+  // Mostly it is here already, and a turn of the loop is not for free.
+  const call = format.parseCall(endpoint, Buffer.isBuffer(read) ? read : await read);
   const model = settings.modelAliases.get(call.model);
   return model === undefined ? call : format.withModel(call, model);
 }
 
-/** A body that nobody reads goes through as it comes, counted. */
-function unreadBody(request: IncomingMessage, response: ServerResponse, bytesMax: number): RequestBody {
-  const { headers } = request;
-  if (headers["content-length"] === undefined && headers["transfer-encoding"] === undefined) return null;
-  if (headers["content-length"] === "0") return null;
-  if (headers.expect !== undefined) response.writeContinue();
-  let bytes = 0;
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, callback) {
-      bytes += chunk.length;
-      if (bytes > bytesMax) callback(bodyTooLarge(bytesMax));
-      else callback(null, chunk);
-    },
-  });
-  request.on("error", (error) => counted.destroy(error));
-  request.on("close", () => {
-    if (!request.complete)
-      counted.destroy(new OperationalError("invalid_request", "the request was broken off"));
-  });
-  // Before the call is sent nobody else listens; what is wrong is seen then.
-  counted.on("error", () => {});
-  // What a provider did not want must not stay in the way of the connection's next request.
-  counted.on("close", () => request.resume());
-  const announced = headers["content-length"];
-  return { stream: request.pipe(counted), length: announced === undefined ? undefined : Number(announced) };
+/** Throws `body_too_large` when the head already says so, before a byte is read. */
+function assertAnnouncedLength({ headers }: ClientRequest, bytesMax: number): void {
+  if (Number(headers.get("content-length") ?? 0) > bytesMax) throw bodyTooLarge(bytesMax);
 }
 
 /** The caller's limits in the provider's own headers and the IETF's, and ours: computed at admission, so that streams carry them too. */
@@ -170,9 +148,9 @@ function relay(
       settings.bounds,
       {
         path: `${provider.basePath}${path}`,
-        method: request.method ?? "GET",
+        method: request.method,
         headers: upstreamHeaders(
-          request.rawHeaders,
+          request.headers.raw,
           provider.account.key === undefined ? [] : provider.format.authHeader(provider.account.key),
           settings.identification.identityHeaders,
           call === undefined,
@@ -189,10 +167,9 @@ function answerFailure(
   { request, response, route, requestId }: ForwardOptions,
   error: OperationalError,
 ): void {
-  if (response.destroyed || response.headersSent) return;
+  if (response.isGone || response.hasHead) return;
   const answer = route.provider.format.failure(error, requestId);
   // What the client still sends is not wanted; a connection that carries it cannot be used again.
-  const headers = ["x-sluice-request-id", requestId];
-  if (!request.complete) headers.push("connection", "close");
-  sendAnswer(response, answer, headers);
+  if (!request.isComplete) response.closeAfter();
+  sendAnswer(response, answer, ["x-sluice-request-id", requestId]);
 }

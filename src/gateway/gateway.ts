@@ -1,14 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
-import { answerBrokenRequest } from "./broken-request.ts";
 import type { Exchange } from "./exchange.ts";
 import { forwardCall } from "./forward-call.ts";
 import type { GatewaySettings } from "./gateway-settings.ts";
+import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts";
+import { HttpServer } from "./http-server/http-server.ts";
 import { identify } from "./identify.ts";
 import { limitsAnswer } from "./limits-answer.ts";
 import { ownAnswer, ownFailure, sendAnswer } from "./own-answer.ts";
@@ -21,17 +20,15 @@ export interface MetricsPage {
   render(): Promise<string>;
 }
 
-/** How often the server looks for requests that take too long: often enough for timeouts of seconds, seldom enough to cost nothing. */
-const TIMEOUT_CHECK_MS = 5_000;
-/** Longer than the idle time of the load balancers in front (60 s is usual), so that they never send into a closing connection. */
-const KEEP_ALIVE_MS = 75_000;
+/** Calls in flight are settled within the store's own deadline. */
+const SETTLE_MS_MAX = 5_000;
 
 /** The data port: routes requests, and owns connections on both sides. Calls in flight are settled before it is closed (X6). */
 export class Gateway {
   readonly #engine: Engine;
   readonly #telemetry: Telemetry;
   readonly #metrics: MetricsPage;
-  readonly #server: Server;
+  readonly #server: HttpServer;
   readonly #upstream = new Upstream();
   readonly #exchanges = new Set<Exchange>();
   readonly #idPrefix = `req_${randomBytes(6).toString("hex")}`;
@@ -51,35 +48,14 @@ export class Gateway {
     this.#engine = options.engine;
     this.#telemetry = options.telemetry;
     this.#metrics = options.metrics;
-    const { bounds } = options.settings;
-    this.#server = createServer(
-      {
-        maxHeaderSize: bounds.headerBytesMax,
-        requestTimeout: bounds.requestTimeoutMs,
-        headersTimeout: bounds.requestTimeoutMs,
-        connectionsCheckingInterval: Math.min(TIMEOUT_CHECK_MS, bounds.requestTimeoutMs),
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        noDelay: true,
-      },
-      (request, response) => this.#accept(request, response),
+    this.#server = new HttpServer(options.settings.bounds, (request, response) =>
+      this.#handle(request, response),
     );
-    // Whether a body is wanted is decided before it is asked for.
-    this.#server.on("checkContinue", (request, response) => this.#accept(request, response));
-    this.#server.maxConnections = bounds.connectionsMax;
-    this.#server.timeout = bounds.stalledMsMax;
-    this.#server.on("clientError", answerBrokenRequest);
   }
 
   /** Resolves with where it listens; rejects when it cannot. */
-  async listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(port, host, () => {
-        this.#server.off("error", reject);
-        resolve();
-      });
-    });
-    return { host, port: (this.#server.address() as AddressInfo).port };
+  listen(host: string, port: number): Promise<{ readonly host: string; readonly port: number }> {
+    return this.#server.listen(host, port);
   }
 
   /** Calls from now on go by these. Bounds of the server itself (header bytes, connections) stay until the next start. */
@@ -91,13 +67,11 @@ export class Gateway {
   /** Takes no more connections, waits for calls in flight up to the configured time, cuts and settles the rest. */
   async close(): Promise<void> {
     this.#isDraining = true;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeIdleConnections();
+    const closed = this.#server.drain();
     await this.#untilIdle(this.#settings.bounds.drainTimeoutMs);
     for (const exchange of this.#exchanges) exchange.abort();
-    this.#server.closeAllConnections();
-    // Settling is bounded by the store's own deadline.
-    await this.#untilIdle(5_000);
+    this.#server.destroy();
+    await this.#untilIdle(SETTLE_MS_MAX);
     await closed;
     this.#upstream.close();
   }
@@ -118,24 +92,19 @@ export class Gateway {
     if (this.#open === 0) this.#onIdle?.();
   }
 
-  /**
-   * Pipelined requests are handled one after the other: one whose answer waits for the connection would not hear of its end, and could hold what it holds
-   * for good.
-   */
-  #accept(request: IncomingMessage, response: ServerResponse): void {
-    if (response.socket === null) response.once("socket", () => this.#handle(request, response));
-    else this.#handle(request, response);
-  }
-
-  #handle(request: IncomingMessage, response: ServerResponse): void {
+  #handle(request: ClientRequest, response: ClientResponse): void {
     this.#requests += 1;
     this.#open += 1;
     const requestId = `${this.#idPrefix}${this.#requests.toString(36)}`;
-    if (this.#isDraining) response.shouldKeepAlive = false;
     const settings = this.#settings;
-    const route = routeOf(settings.providers, request.url ?? "/", request.headers);
+    const route = routeOf(settings.providers, request.url, request.headers);
     // Done is what is settled and has left for the client altogether (X6).
-    const left = response.destroyed ? undefined : new Promise((resolve) => response.once("close", resolve));
+    let parts = 2;
+    const partDone = () => {
+      parts -= 1;
+      if (parts === 0) this.#done();
+    };
+    response.onLeft(partDone);
     const work =
       route.kind === "provider"
         ? forwardCall({
@@ -157,26 +126,25 @@ export class Gateway {
           requestId,
           error: error instanceof Error ? error.stack : String(error),
         });
-        if (response.headersSent) response.destroy();
+        if (response.hasHead) response.destroy();
         else sendAnswer(response, ownFailure(500, "internal_error", "an unexpected error", requestId));
       })
-      .then(() => left)
-      .finally(() => this.#done());
+      .then(partDone);
   }
 
   async #answerOwn(
     route: Exclude<Route, { kind: "provider" }>,
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: ClientRequest,
+    response: ClientResponse,
     requestId: string,
   ): Promise<void> {
-    request.resume();
+    request.discard();
     sendAnswer(response, await this.#ownAnswer(route, request, requestId));
   }
 
   async #ownAnswer(
     route: Exclude<Route, { kind: "provider" }>,
-    request: IncomingMessage,
+    request: ClientRequest,
     requestId: string,
   ): Promise<HttpAnswer> {
     if (route.kind !== "not_found" && request.method !== "GET" && request.method !== "HEAD") {
@@ -212,14 +180,10 @@ export class Gateway {
     };
   }
 
-  async #limits(request: IncomingMessage, requestId: string): Promise<HttpAnswer> {
+  async #limits(request: ClientRequest, requestId: string): Promise<HttpAnswer> {
     try {
-      const caller = identify(
-        this.#settings.identification,
-        request.headers,
-        request.socket.remoteAddress ?? "",
-      );
-      const url = new URL(request.url ?? "/", "http://localhost");
+      const caller = identify(this.#settings.identification, request.headers, request.remoteAddress);
+      const url = new URL(request.url, "http://localhost");
       const model = url.searchParams.get("model") ?? "";
       return limitsAnswer(caller, await this.#engine.limits(caller, { model }), requestId);
     } catch (error) {

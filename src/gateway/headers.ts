@@ -38,7 +38,7 @@ const isClientOnly = (name: string) =>
 function connectionOptions(raw: readonly string[]): ReadonlySet<string> | undefined {
   let options: Set<string> | undefined;
   for (let i = 0; i < raw.length; i += 2) {
-    if (raw[i].length !== 10 || raw[i].toLowerCase() !== "connection") continue;
+    if (raw[i] !== "connection") continue;
     const value = raw[i + 1].toLowerCase();
     if (value === "keep-alive" || value === "close") continue;
     options ??= new Set();
@@ -48,7 +48,7 @@ function connectionOptions(raw: readonly string[]): ReadonlySet<string> | undefi
 }
 
 /**
- * The headers for the provider: the client's, less what is not for it, with the account's key.
+ * The headers for the provider: the client's (names in lower case), less what is not for it, with the account's key.
  * `authorization` is empty where the
  * provider wants none; `identityHeaders` are the trusted ones (X2). `keepEncoding`: the answer is passed through unread, so the client may have it compressed.
  */
@@ -61,7 +61,7 @@ export function upstreamHeaders(
   const headers: RawHeaders = [...authorization];
   const options = connectionOptions(raw);
   for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i].toLowerCase();
+    const name = raw[i];
     if (HOP_BY_HOP.has(name) || isClientOnly(name) || identityHeaders.has(name)) continue;
     if (options?.has(name) || (name === "accept-encoding" && !keepEncoding)) continue;
     headers.push(name, raw[i + 1]);

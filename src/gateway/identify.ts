@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
-import type { IncomingHttpHeaders } from "node:http";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Caller } from "../core/policy/policy.ts";
+import type { RequestHeaders } from "./http-server/request-headers.ts";
 
 /** Headers that say who calls, believed only from addresses that `isTrusted` (X2). Names in lower case. */
 export interface TrustedHeaders {
@@ -31,20 +31,19 @@ const NAME_LENGTH_MAX = 256;
 const BEARER = /^bearer +/i;
 
 /** The key of a request: `Authorization: Bearer …`, or `x-api-key`. */
-function clientKey(headers: IncomingHttpHeaders): string | undefined {
-  const { authorization } = headers;
+function clientKey(headers: RequestHeaders): string | undefined {
+  const authorization = headers.get("authorization");
   if (authorization !== undefined && BEARER.test(authorization))
     return authorization.replace(BEARER, "").trim();
-  const key = headers["x-api-key"];
-  return typeof key === "string" ? key.trim() : undefined;
+  return headers.get("x-api-key")?.trim();
 }
 
 /** Looking up a hash takes the same time whatever the key is, so nothing can be learned from how long it takes (X1). */
 const hashOf = (key: string) => hash("sha256", key, "hex");
 
-function headerValue(headers: IncomingHttpHeaders, name: string | undefined): string | undefined {
-  const value = name === undefined ? undefined : headers[name];
-  if (typeof value !== "string" || value === "") return undefined;
+function headerValue(headers: RequestHeaders, name: string | undefined): string | undefined {
+  const value = name === undefined ? undefined : headers.get(name);
+  if (value === undefined || value === "") return undefined;
   if (value.length > NAME_LENGTH_MAX) {
     throw new OperationalError(
       "invalid_request",
@@ -56,20 +55,19 @@ function headerValue(headers: IncomingHttpHeaders, name: string | undefined): st
 
 /** A consumer may be in several groups: the first that is a plan counts. Their list may be as long as headers are. */
 function planOf(
-  headers: IncomingHttpHeaders,
+  headers: RequestHeaders,
   name: string | undefined,
   plans: ReadonlySet<string>,
 ): string | undefined {
-  const groups = name === undefined ? undefined : headers[name];
-  if (typeof groups !== "string") return undefined;
+  const groups = name === undefined ? undefined : headers.get(name);
   return groups
-    .split(",")
+    ?.split(",")
     .map((group) => group.trim())
     .find((group) => plans.has(group));
 }
 
 function callerFromHeaders(
-  headers: IncomingHttpHeaders,
+  headers: RequestHeaders,
   trusted: TrustedHeaders,
   identification: Identification,
 ): Caller | undefined {
@@ -94,11 +92,7 @@ function callerFromHeaders(
  * Who calls: from trusted headers, else from the key, else anonymous. Throws an `OperationalError` `invalid_key` for a key that is unknown or
  * missing where one is needed.
  */
-export function identify(
-  identification: Identification,
-  headers: IncomingHttpHeaders,
-  address: string,
-): Caller {
+export function identify(identification: Identification, headers: RequestHeaders, address: string): Caller {
   const trusted = identification.trustedHeaders;
   const isTrusted = trusted?.isTrusted(address) ?? false;
   if (trusted !== undefined && isTrusted) {

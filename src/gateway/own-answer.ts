@@ -1,5 +1,5 @@
-import type { ServerResponse } from "node:http";
 import type { HttpAnswer, RawHeaders } from "../ports/provider-format.ts";
+import type { ClientResponse } from "./http-server/client-call.ts";
 
 /** An answer of Sluice's own endpoints: JSON. */
 export function ownAnswer(status: number, value: unknown, requestId: string): HttpAnswer {
@@ -24,7 +24,7 @@ export function ownFailure(status: number, code: string, message: string, reques
 }
 
 /** Sends an answer that is complete: its headers say how long it is. */
-export function sendAnswer(response: ServerResponse, answer: HttpAnswer, headers: RawHeaders = []): void {
+export function sendAnswer(response: ClientResponse, answer: HttpAnswer, headers: RawHeaders = []): void {
   response.writeHead(answer.status, [...answer.headers, ...headers]);
   response.end(answer.body);
 }

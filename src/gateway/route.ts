@@ -1,5 +1,5 @@
-import type { IncomingHttpHeaders } from "node:http";
 import type { ProviderRoute } from "./gateway-settings.ts";
+import type { RequestHeaders } from "./http-server/request-headers.ts";
 
 export type Route =
   /** `path` is the provider's own, with its query. */
@@ -67,14 +67,14 @@ function firstOfFormat(
 export function routeOf(
   providers: ReadonlyMap<string, ProviderRoute>,
   url: string,
-  headers: IncomingHttpHeaders,
+  headers: RequestHeaders,
 ): Route {
   const query = url.indexOf("?");
   const pathname = query === -1 ? url : url.slice(0, query);
   if (Object.hasOwn(OWN, pathname)) return OWN[pathname];
   if (url[0] !== "/" || DOT_SEGMENT.test(pathname)) return NOT_FOUND;
   if (pathname.startsWith("/v1/")) {
-    const isAnthropic = isMessages(url) || headers["anthropic-version"] !== undefined;
+    const isAnthropic = isMessages(url) || headers.get("anthropic-version") !== undefined;
     const provider = isAnthropic
       ? (firstOfFormat(providers, "anthropic") ?? firstOfFormat(providers, "openai"))
       : (firstOfFormat(providers, "openai") ?? firstOfFormat(providers, "anthropic"));

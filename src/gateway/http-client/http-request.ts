@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
+import { isAll, TOKEN_CHARS, VALUE_CHARS } from "../field-syntax.ts";
 import { ClientError } from "./client-error.ts";
-import { isAll, TOKEN_CHARS, VALUE_CHARS } from "./field-syntax.ts";
 
 /** A body that is read while it is sent. The client owns the stream from `send` on, and destroys it when the call ends before it. */
 export interface StreamBody {

@@ -1,5 +1,5 @@
+import { TOKEN_CHARS, VALUE_CHARS } from "../field-syntax.ts";
 import { ClientError } from "./client-error.ts";
-import { TOKEN_CHARS, VALUE_CHARS } from "./field-syntax.ts";
 
 /** How the end of a body is known. */
 export type BodyFraming =

@@ -1,0 +1,169 @@
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import type { RawHeaders } from "../../ports/provider-format.ts";
+import { isAll, VALUE_CHARS } from "../field-syntax.ts";
+import type { ClientResponse, ResponseListener } from "./client-call.ts";
+
+/** What a response needs of its connection. */
+export interface ResponseOwner {
+  /** The answer is whole. `closes`: nothing may come after it. */
+  onAnswered(closes: boolean): void;
+  /** Bytes have gone out. */
+  onWritten(): void;
+  readonly keepAliveSeconds: number;
+}
+
+/** Up to here, bytes that are put behind their head as latin1 text (which keeps every byte) and go out in one write are cheaper than two buffers. */
+const ONE_WRITE_BYTES_MAX = 16_384;
+const SECOND_MS = 1_000;
+const LAST_CHUNK = "0\r\n\r\n";
+
+let dateSecond = 0;
+let dateText = "";
+
+/** The `date` field's value: made once a second. */
+function httpDate(): string {
+  const second = Math.floor(Date.now() / SECOND_MS);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    dateText = new Date(second * SECOND_MS).toUTCString();
+  }
+  return dateText;
+}
+
+/** The answer to a request of a plain connection (RFC 9112, sections 6 and 7.1). */
+export class PlainResponse implements ClientResponse {
+  readonly #socket: Socket;
+  readonly #owner: ResponseOwner;
+  #listener: ResponseListener | undefined;
+  #onLeft: (() => void) | undefined;
+  /** Written, but not gone out: waits for the first part of the body. */
+  #head = "";
+  #hasHead = false;
+  #isChunked = false;
+  #isEnded = false;
+  #isGone = false;
+  #closes = false;
+
+  constructor(socket: Socket, owner: ResponseOwner) {
+    this.#socket = socket;
+    this.#owner = owner;
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  get hasHead(): boolean {
+    return this.#hasHead;
+  }
+
+  listen(listener: ResponseListener): void {
+    this.#listener = listener;
+  }
+
+  onLeft(callback: () => void): void {
+    if (this.#isGone) callback();
+    else this.#onLeft = callback;
+  }
+
+  closeAfter(): void {
+    this.#closes = true;
+  }
+
+  writeHead(status: number, headers: RawHeaders): void {
+    this.#hasHead = true;
+    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+    let hasDate = false;
+    let hasLength = false;
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = headers[i];
+      if (name.length === 4) hasDate ||= name.toLowerCase() === "date";
+      else if (name.length === 14) hasLength ||= name.toLowerCase() === "content-length";
+      const value = headers[i + 1];
+      if (!isAll(VALUE_CHARS, value)) throw new Error(`a value of the header ${name} cannot be sent`);
+      head += `${name}: ${value}\r\n`;
+    }
+    if (!hasDate) head += `date: ${httpDate()}\r\n`;
+    head += this.#closes
+      ? "connection: close\r\n"
+      : `connection: keep-alive\r\nkeep-alive: timeout=${this.#owner.keepAliveSeconds}\r\n`;
+    this.#isChunked = !hasLength && status !== 204 && status !== 304;
+    this.#head = this.#isChunked ? `${head}transfer-encoding: chunked\r\n\r\n` : `${head}\r\n`;
+  }
+
+  flushHead(): void {
+    if (this.#isGone || this.#head === "") return;
+    this.#socket.write(this.#head, "latin1");
+    this.#head = "";
+    this.#owner.onWritten();
+  }
+
+  write(bytes: Buffer): boolean {
+    if (this.#isGone) return true;
+    return this.#send(bytes, "");
+  }
+
+  end(bytes?: Buffer): void {
+    if (this.#isEnded || this.#isGone) return;
+    this.#isEnded = true;
+    const closing = this.#isChunked ? LAST_CHUNK : "";
+    if (bytes !== undefined && bytes.length > 0) this.#send(bytes, closing);
+    else if (this.#head !== "" || closing !== "") this.#socket.write(this.#takeHead() + closing, "latin1");
+    this.#owner.onWritten();
+    if (this.#onLeft !== undefined) this.#tellLeft();
+    this.#owner.onAnswered(this.#closes);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** The connection has taken what there was. */
+  drain(): void {
+    this.#listener?.onDrain();
+  }
+
+  /** The connection is gone. */
+  go(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    if (!this.#isEnded) this.#listener?.onGone();
+    this.#leave();
+  }
+
+  #takeHead(): string {
+    const head = this.#head;
+    this.#head = "";
+    return head;
+  }
+
+  /** Writes the head, where it has not gone out, a part of the body, and what closes it: at once where that is cheap. */
+  #send(bytes: Buffer, closing: string): boolean {
+    const socket = this.#socket;
+    const before = this.#takeHead() + (this.#isChunked ? `${bytes.length.toString(16)}\r\n` : "");
+    const after = (this.#isChunked ? "\r\n" : "") + closing;
+    this.#owner.onWritten();
+    if (bytes.length <= ONE_WRITE_BYTES_MAX) {
+      return socket.write(before + bytes.toString("latin1") + after, "latin1");
+    }
+    socket.cork();
+    if (before !== "") socket.write(before, "latin1");
+    const hasRoom = socket.write(bytes);
+    if (after !== "") socket.write(after, "latin1");
+    socket.uncork();
+    return hasRoom;
+  }
+
+  #tellLeft(): void {
+    // An empty write is called back when what was written before it is out.
+    if (this.#socket.writableLength > 0) this.#socket.write("", () => this.#leave());
+    else this.#leave();
+  }
+
+  #leave(): void {
+    const callback = this.#onLeft;
+    this.#onLeft = undefined;
+    callback?.();
+  }
+}
