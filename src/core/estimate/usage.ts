@@ -10,6 +10,16 @@ export interface Usage {
   readonly outputTokens: number;
   /** The part of `outputTokens` that is reasoning. */
   readonly reasoningTokens: number;
+  /** The part of `cacheWriteInputTokens` that the cache keeps for longer than usual, at another price (Anthropic: one hour). Absent: none. */
+  readonly cacheWriteLongInputTokens?: number;
+  /** The part of `inputTokens` that is audio. Absent: none. */
+  readonly audioInputTokens?: number;
+  /** The part of `cachedInputTokens` that is audio. Absent: none. */
+  readonly cachedAudioInputTokens?: number;
+  /** The part of `outputTokens` that is audio. Absent: none. */
+  readonly audioOutputTokens?: number;
+  /** Searches that the provider made and bills. Absent: none. */
+  readonly webSearches?: number;
 }
 
 /** What a call is expected to use, before it is sent. */
