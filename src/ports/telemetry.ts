@@ -16,6 +16,7 @@ export type TelemetryEvent =
   | "store-bypassed"
   | "reservation-unsettled"
   | "usage-missing"
+  | "price-unknown"
   | "usage-implausible"
   | "stream-cut"
   | "config-reloaded"

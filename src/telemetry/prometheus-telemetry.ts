@@ -42,6 +42,11 @@ const EVENTS: Readonly<
     help: "Complete answers without a usable usage, settled by what was counted.",
     labels: [],
   },
+  "price-unknown": {
+    name: "sluice_prices_unknown_total",
+    help: "Calls under a limit on cost whose model has no known price, by what was done.",
+    labels: ["price"],
+  },
   "usage-implausible": {
     name: "sluice_usage_implausible_total",
     help: "Answers whose usage cannot be true, settled by what was counted.",

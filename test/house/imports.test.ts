@@ -13,6 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   stores: ["core", "ports"],
   jobs: ["core", "ports"],
   providers: ["core", "ports"],
+  prices: ["core", "ports"],
   telemetry: ["core", "ports"],
   config: ["core", "ports"],
   "replay-provider": ["core", "ports"],
@@ -26,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "stores",
     "jobs",
     "providers",
+    "prices",
     "telemetry",
     "config",
     "replay-provider",
@@ -34,7 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "library",
     "admin",
   ],
-  cli: ["core", "ports", "config", "telemetry", "replay-provider", "compose.ts"],
+  cli: ["core", "ports", "config", "prices", "telemetry", "replay-provider", "compose.ts"],
 };
 
 const IMPORT =
