@@ -1,7 +1,6 @@
 import { formatDuration } from "../config/duration.ts";
-import type { LimitRule, Window } from "../core/policy/policy.ts";
-
-const NANO = 1_000_000_000;
+import type { LimitRule } from "../core/policy/policy.ts";
+import { usdOfNano } from "../core/price/usd.ts";
 
 const UNITS: Readonly<Record<LimitRule["meter"], string>> = {
   requests: "requests",
@@ -15,17 +14,19 @@ const UNITS: Readonly<Record<LimitRule["meter"], string>> = {
 const count = (amount: number) => amount.toLocaleString("en-US", { maximumFractionDigits: 9 });
 
 function amountText({ meter, limit }: LimitRule): string {
-  const amount = meter === "cost" ? limit / NANO : limit;
+  const amount = meter === "cost" ? usdOfNano(limit) : limit;
   const unit = amount === 1 ? UNITS[meter].replace(/s\b/, "") : UNITS[meter];
   return `${count(amount)} ${unit}`;
 }
 
-function windowText(window: Window): string {
+function windowText({ window, meter }: LimitRule): string {
   switch (window.kind) {
     case "rolling":
       return ` in any ${formatDuration(window.windowMs)}`;
-    case "token_bucket":
-      return ` every ${formatDuration(window.windowMs)}, coming back evenly, up to ${count(window.burst)} at once`;
+    case "token_bucket": {
+      const burst = meter === "cost" ? usdOfNano(window.burst) : window.burst;
+      return ` every ${formatDuration(window.windowMs)}, coming back evenly, up to ${count(burst)} at once`;
+    }
     case "calendar":
       return ` a ${window.unit}, from midnight in ${window.timezone}`;
     case "open":
@@ -65,8 +66,7 @@ export function explainRule(rule: LimitRule): string {
     RESERVE[rule.reserve],
     rule.mode === "shadow" ? "SHADOW: only reported, never refused by" : undefined,
     STORE_FAILURE[rule.onStoreFailure],
-    rule.meter === "cost" ? "NOT ENFORCED in this version" : undefined,
   ];
-  const text = `at most ${amountText(rule)}${windowText(rule.window)}, ${scopeText(rule.scope)}`;
+  const text = `at most ${amountText(rule)}${windowText(rule)}, ${scopeText(rule.scope)}`;
   return [text, ...details.filter((detail) => detail !== undefined)].join("; ");
 }

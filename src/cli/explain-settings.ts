@@ -1,6 +1,9 @@
 import type { ListenAddress, StoreSettings } from "../config/connections.ts";
 import type { ProviderSettings, Settings } from "../config/settings.ts";
 import type { LimitRule, Plan } from "../core/policy/policy.ts";
+import { BASIS_POINTS } from "../core/price/model-price.ts";
+import type { OwnPrice } from "../core/price/price-book.ts";
+import { explainRates } from "./explain-price.ts";
 import { explainRule } from "./explain-rule.ts";
 
 const addressText = ({ host, port }: ListenAddress) => `${host.includes(":") ? `[${host}]` : host}:${port}`;
@@ -31,6 +34,28 @@ function providerLines(provider: ProviderSettings, settings: Settings): readonly
   ]);
   return [`  ${provider.name}: ${provider.format} format, at ${provider.baseUrl}`, ...accounts];
 }
+
+function ownPriceLine({ model, provider, fromMs, price }: OwnPrice): string {
+  const whose = provider === undefined ? model : `${model} of ${provider}`;
+  const from = fromMs === Number.NEGATIVE_INFINITY ? "" : ` from ${new Date(fromMs).toISOString()} on`;
+  return `  ${whose}: ${explainRates(price.rates)}${from}`;
+}
+
+function priceLines({ prices }: Settings): readonly string[] {
+  const discounts = [...prices.paidBasisPoints].map(
+    ([account, paid]) => `  account ${account}: ${(BASIS_POINTS - paid) / 100} % off the catalogue's prices`,
+  );
+  const unknown =
+    prices.unknown === undefined ? "refused by limits on cost" : explainRates(prices.unknown.rates);
+  return [...prices.own.map(ownPriceLine), ...discounts, `  models without a known price: ${unknown}`];
+}
+
+const metersCost = ({ policy }: Settings): boolean =>
+  [
+    ...policy.plans.values(),
+    policy,
+    ...[...policy.accountLimits.values()].map((limits) => ({ limits })),
+  ].some(({ limits }) => limits.some(({ meter }) => meter === "cost"));
 
 function planLines(plan: Plan): readonly string[] {
   return [
@@ -72,6 +97,7 @@ export function explainSettings(settings: Settings): string {
     ),
     ...section("plans", [...policy.plans.values()].flatMap(planLines)),
     ...section("limits for all plans", ruleLines(policy.limits, "  ")),
+    ...section("prices", metersCost(settings) ? priceLines(settings) : []),
     ...section("callers", callerLines(settings)),
   ].join("\n");
 }

@@ -1,10 +1,9 @@
 import type { LimitRule, Plan, Scope, StoreFailurePolicy, Window } from "../core/policy/policy.ts";
+import { nanoOfUsd } from "../core/price/usd.ts";
 import { parseDuration } from "./duration.ts";
 import type { FileShape, LimitShape } from "./file-schema.ts";
 import { type LimitPlace, limitName, scopesOf } from "./limit-checks.ts";
 
-/** Nano-USD in a dollar. */
-const NANO = 1_000_000_000;
 /** Long enough for the next sub-window of a one-minute limit to open, short enough for a person at the other end. */
 const MAX_WAIT_MS_DEFAULT = 20_000;
 const EVEN_WEIGHTS = { input: 1, cachedInput: 1, output: 1 };
@@ -24,11 +23,10 @@ function windowOf(limit: LimitShape): Window {
   }
   const windowMs = durationMs(limit.per);
   if (limit.algorithm !== "token_bucket") return { kind: "rolling", windowMs };
-  return { kind: "token_bucket", windowMs, burst: limit.burst ?? amountOf(limit, limit.limit) };
+  return { kind: "token_bucket", windowMs, burst: amountOf(limit, limit.burst ?? limit.limit) };
 }
 
-const amountOf = (limit: LimitShape, amount: number) =>
-  limit.meter === "cost" ? Math.round(amount * NANO) : amount;
+const amountOf = (limit: LimitShape, amount: number) => (limit.meter === "cost" ? nanoOfUsd(amount) : amount);
 
 /** Money is closed by default, rates are local: an outage of the store must not cost a fortune, nor stop everybody. */
 const storeFailureDefault = (limit: LimitShape): StoreFailurePolicy =>

@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import type { Caller, LimitRule } from "../core/policy/policy.ts";
 import { addressMatcher } from "./address-matcher.ts";
 import { durationMs, plansOf, rulesOf } from "./compile-limits.ts";
-import { parseBaseUrl, parseJobs, parseListen, parseStore } from "./connections.ts";
+import { compilePrices } from "./compile-prices.ts";
+import { parseBaseUrl, parseJobs, parseListen, parseStore, type StoreSettings } from "./connections.ts";
 import { sha256 } from "./cross-checks.ts";
 import type { FileShape } from "./file-schema.ts";
 import type { Problem } from "./problem.ts";
@@ -96,6 +98,10 @@ function compileIdentity(file: FileShape, plans: Settings["policy"]["plans"]): I
   };
 }
 
+/** Beside the store, where that is a folder. */
+const pricesFile = (store: StoreSettings, origin: Origin): string =>
+  join(store.kind === "embedded" ? store.directory : join(origin.directory, ".sluice"), "prices.json");
+
 /** `file` has passed the schema and all checks. */
 export function compileSettings(
   file: FileShape,
@@ -106,11 +112,12 @@ export function compileSettings(
   const plans = plansOf(file);
   const { providers, accountLimits } = compileProviders(file, environment);
   const { bounds } = file;
+  const store = checked(parseStore(file.store ?? origin.storeDefault, origin.directory));
   return {
     origin: origin.name,
     listen: checked(parseListen(file.listen)),
     admin: file.admin === "off" ? undefined : checked(parseListen(file.admin)),
-    store: checked(parseStore(file.store ?? origin.storeDefault, origin.directory)),
+    store,
     jobs: checked(parseJobs(file.jobs)),
     providers,
     policy: {
@@ -119,6 +126,8 @@ export function compileSettings(
       accountLimits,
       outputTokensDefault: file.defaults.output_tokens,
     },
+    prices: compilePrices(file),
+    pricesFile: pricesFile(store, origin),
     identity: compileIdentity(file, plans),
     aliases: new Map(Object.entries(file.aliases)),
     onDisconnect: file.on_disconnect,

@@ -4,6 +4,7 @@ import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./file-schema
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import { checkLimit, type LimitPlace, limitName } from "./limit-checks.ts";
 import { warnOfNotBuilt } from "./not-built.ts";
+import { checkPrices } from "./price-checks.ts";
 import type { KeyPath } from "./problem.ts";
 import { callerKinds, checkReachable } from "./reachability.ts";
 
@@ -19,15 +20,11 @@ export function crossCheck(file: RawMap, report: Report): void {
   checkLimits(file, report);
   checkIdentity(file, report);
   checkAliases(asMap(file.aliases), report);
+  checkPrices(file, report);
 }
 
 /** What is allowed but probably not what was meant. */
 export function warnings(file: RawMap, report: Report): void {
-  forEachLimit(file, (limit, _place, path) => {
-    if (limit.meter !== "cost") return;
-    const message = "cost limits are NOT enforced in this version: prices are not known yet";
-    report({ path: [...path, "meter"], message });
-  });
   warnOfNotBuilt(file, report);
   const identity = asMap(file.identity);
   const kinds = callerKinds(identity);

@@ -12,6 +12,7 @@ import {
   URL_ALLOWED,
 } from "./connections.ts";
 import { DURATION_ALLOWED, DURATION_PATTERN } from "./duration.ts";
+import { discountSchema, priceSchema, unknownPriceSchema } from "./price-schema.ts";
 
 /*
  * The shape of the file: keys, types, defaults. No transformations, so that the JSON Schema and `SluiceOptions` describe the same thing. What needs
@@ -82,7 +83,7 @@ export const limitSchema = z
       .describe(
         "Only for calls with these attributes; `*` stands for anything. Accounts are written PROVIDER/ACCOUNT.",
       ),
-    meter: oneOf(...METERS).describe("What is counted. `cost` is in USD; not enforced in this version."),
+    meter: oneOf(...METERS).describe("What is counted. `cost` is in US dollars."),
     limit: z
       .number({ error: LIMIT_ALLOWED })
       .positive({ error: LIMIT_ALLOWED })
@@ -93,7 +94,9 @@ export const limitSchema = z
       .optional()
       .describe("A rolling window (1m, 1h, 7d) or a calendar one (day, week, month)."),
     algorithm: oneOf("sliding_window", "token_bucket").optional().describe("For rolling windows."),
-    burst: count("a whole number of 1 or more")
+    burst: z
+      .number({ error: "a number above 0" })
+      .positive({ error: "a number above 0" })
       .optional()
       .describe("Of a token bucket: how much at once; the limit by default."),
     timezone: z
@@ -152,6 +155,7 @@ const accountSchema = z.strictObject({
     .array(limitSchema, { error: "a list of limits" })
     .default([])
     .describe("What the provider grants this account."),
+  discount: discountSchema().describe("Instead of the provider's."),
 });
 
 const providerSchema = z.strictObject({
@@ -167,6 +171,9 @@ const providerSchema = z.strictObject({
     .array(accountSchema, { error: "a list of accounts" })
     .min(1, { error: "a list of one account or more" })
     .optional(),
+  discount: discountSchema().describe(
+    "Off the catalogue's prices: 0.15 for 15 % less. Own prices are what is paid.",
+  ),
 });
 
 const keySchema = z.strictObject({
@@ -277,6 +284,11 @@ export const fileSchema = z
       .record(identifier(), identifier())
       .default({})
       .describe("Names for models that clients may use, and what they stand for."),
+    prices: z
+      .array(priceSchema, { error: "a list of prices" })
+      .default([])
+      .describe("Own prices, before those of the catalogue."),
+    unknown_price: unknownPriceSchema,
     defaults: z
       .strictObject({
         output_tokens: count("a whole number of 1 or more")

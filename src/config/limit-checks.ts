@@ -50,9 +50,14 @@ export function checkLimit(limit: RawMap, place: LimitPlace, path: KeyPath, repo
 }
 
 function checkAmount(limit: RawMap, path: KeyPath, report: Report): void {
-  const amount = limit.limit;
+  checkUnits(limit, "limit", path, report);
+  checkUnits(limit, "burst", path, report);
+}
+
+function checkUnits(limit: RawMap, key: "limit" | "burst", path: KeyPath, report: Report): void {
+  const amount = limit[key];
   if (typeof amount !== "number" || amount <= 0) return;
-  const at = { path: [...path, "limit"], shows: "value" as const };
+  const at = { path: [...path, key], shows: "value" as const };
   if (limit.meter === "cost") {
     if (amount > COST_USD_MAX || amount < COST_USD_MIN) {
       report({ ...at, message: `allowed: US dollars from 0.000000001 to ${COST_USD_MAX}` });

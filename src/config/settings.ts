@@ -1,5 +1,6 @@
 import type { PolicySource } from "../core/policy/compiled-policy.ts";
 import type { Caller } from "../core/policy/policy.ts";
+import type { PriceSettings } from "../core/price/price-book.ts";
 import type { AddressMatcher } from "./address-matcher.ts";
 import type { JobsSettings, ListenAddress, StoreSettings } from "./connections.ts";
 import type { Problem } from "./problem.ts";
@@ -65,6 +66,9 @@ export interface Settings {
   readonly providers: ReadonlyMap<string, ProviderSettings>;
   /** Plans and limits, for `CompiledPolicy`. */
   readonly policy: PolicySource;
+  readonly prices: PriceSettings;
+  /** Where `sluice prices update` puts newer prices than the built-in ones; need not exist. */
+  readonly pricesFile: string;
   readonly identity: IdentitySettings;
   /** Names that clients may use for models. */
   readonly aliases: ReadonlyMap<string, string>;

@@ -35,7 +35,7 @@ describe("sluice", () => {
       "listens on 127.0.0.1:8080",
       "requests-1m: at most 10 requests in any 1m, per user",
       "cost-day: at most 0.5 US dollars a day, from midnight in Europe/Vienna, per user",
-      "cost limits are NOT enforced in this version",
+      "models without a known price: refused by limits on cost",
       "summarize: at most 60,000 tokens in any 1h, per feature and user; only for feature summarize",
       "SHADOW",
       "key alice: user alice, plan free, team research",

@@ -76,14 +76,7 @@ test("settingsFromText has a default for everything", () => {
 
 test("settingsFromText warns of what this version does not do", () => {
   const warned = load(EXAMPLE, KEYS).warnings.map(({ key }) => key);
-  assert.deepEqual(warned, [
-    "admin",
-    "jobs",
-    "plans.free.limits[3].meter",
-    "plans.free.when_limited",
-    "plans.premium.limits[1].meter",
-    "limits[0].meter",
-  ]);
+  assert.deepEqual(warned, ["admin", "jobs", "plans.free.when_limited"]);
   assert.deepEqual(
     load("plans: { a: {}, b: {} }").warnings.map(({ message }) => message),
     ["nobody can call: there are no keys, no trusted headers, and anonymous callers are rejected"],
@@ -91,6 +84,60 @@ test("settingsFromText warns of what this version does not do", () => {
   assert.match(
     load("plans: { a: {}, b: {} }\nidentity: { anonymous: a }").warnings[0].message,
     /nobody has the plan "b"/,
+  );
+});
+
+test("settingsFromText reads own prices in exact integers, with the time from which each holds (E6)", () => {
+  const { prices, pricesFile } = load(`
+store: embedded:./state
+providers:
+  openai:
+    discount: 0.1
+    accounts: [{ name: a, key: k }, { name: b, key: k, discount: 0.1234 }, { name: c, key: k, discount: 0 }]
+prices:
+  - { model: "gpt-4o*", provider: openai, input: 2.5, cached_input: 1.25, output: 10, request: 0.000000003, from: 2026-07-01 }
+  - { model: mine, input: 0.07, cache_write: 0.003625, output: 0, from: "2026-07-01T09:00:00.5+02:00" }
+  - { model: "*:free", input: 0, output: 0 }
+unknown_price: { input: 10, output: 30 }
+`);
+  assert.deepEqual(
+    prices.own.map(({ model, provider, fromMs, price }) => {
+      const { input, cachedInput, cacheWrite, output, request } = price.rates;
+      return [model, provider, fromMs, input, cachedInput, cacheWrite, output, request];
+    }),
+    [
+      ["gpt-4o*", "openai", Date.UTC(2026, 6, 1), 25e8, 125e7, 25e8, 1e10, 3e6],
+      ["mine", undefined, Date.UTC(2026, 6, 1, 7, 0, 0, 500), 7e7, 7e7, 3_625_000, 0, 0],
+      ["*:free", undefined, Number.NEGATIVE_INFINITY, 0, 0, 0, 0, 0],
+    ],
+  );
+  assert.deepEqual(
+    [...prices.paidBasisPoints],
+    [
+      ["openai/a", 9_000],
+      ["openai/b", 8_766],
+    ],
+  );
+  assert.deepEqual([prices.unknown?.rates.input, prices.unknown?.rates.output], [1e10, 3e10]);
+  assert.equal(pricesFile, "/etc/sluice/state/prices.json");
+  assert.equal(load("store: memory:").pricesFile, "/etc/sluice/.sluice/prices.json");
+  assert.equal(load("").prices.unknown, undefined);
+});
+
+test("settingsFromText reads limits on cost in USD, bursts too", () => {
+  const { limits } = load(`
+limits:
+  - { name: a, scope: global, meter: cost, limit: 0.000000001, per: 1h }
+  - { name: b, scope: global, meter: cost, limit: 5, per: 1h, algorithm: token_bucket, burst: 0.29 }
+  - { name: c, scope: global, meter: cost, limit: 5, per: 1h, algorithm: token_bucket }
+identity: { anonymous: default }`).policy;
+  assert.deepEqual(
+    limits.map(({ limit, window }) => [limit, window.kind === "token_bucket" ? window.burst : undefined]),
+    [
+      [1, undefined],
+      [5_000_000_000, 290_000_000],
+      [5_000_000_000, 5_000_000_000],
+    ],
   );
 });
 
@@ -123,6 +170,34 @@ const WRONG: readonly (readonly [marked: string, key: string, words: string])[] 
   ],
   [limit("meter: cost, limit: ▸1e9, per: day"), "plans.free.limits[0].limit", "allowed: US dollars"],
   [
+    limit("meter: requests, limit: 2, per: 1m, algorithm: token_bucket, burst: ▸1.5"),
+    "plans.free.limits[0].burst",
+    "found 1.5; allowed: a whole number",
+  ],
+  ["prices: [{ model: x, ▸ouput: 1, input: 1, output: 2 }]", "prices[0].ouput", 'did you mean "output"?'],
+  ["prices:\n  - ▸{ model: x, input: 1 }", "prices[0].output", '"output" is missing; it is US dollars'],
+  ["prices: [{ model: x, input: ▸-1, output: 2 }]", "prices[0].input", "found -1; allowed: US dollars"],
+  ["prices: [{ model: x, input: ▸cheap, output: 2 }]", "prices[0].input", 'found "cheap"; allowed: US'],
+  ["prices: [{ model: x, input: 1, output: 2, from: ▸2026-02-30 }]", "prices[0].from", "allowed: a date"],
+  ["prices: [{ model: x, input: 1, output: 2, from: ▸tomorrow }]", "prices[0].from", "allowed: a date"],
+  [
+    "prices: [{ model: x, provider: ▸opnai, input: 1, output: 2 }]",
+    "prices[0].provider",
+    'found "opnai"; there is no such provider; allowed: openai, anthropic',
+  ],
+  [
+    "aliases: { best: gpt-5 }\nprices: [{ model: ▸best, input: 1, output: 2 }]",
+    "prices[0].model",
+    "the model that it stands for: gpt-5",
+  ],
+  [
+    "prices:\n  - { model: x, input: 1, output: 2, from: 2026-01-01 }\n  - ▸{ model: x, input: 2, output: 2, from: 2026-01-01T00:00Z }",
+    "prices[1]",
+    "begins to hold at the same time",
+  ],
+  ["unknown_price: ▸allow", "unknown_price", 'found "allow"; allowed: refuse, or { input'],
+  ["providers: { openai: { discount: ▸15 } }", "providers.openai.discount", "found 15; allowed: a share"],
+  [
     limit("meter: ▸request, limit: 1, per: 1m"),
     "plans.free.limits[0].meter",
     'found "request"; allowed: one of requests',
@@ -147,7 +222,7 @@ const WRONG: readonly (readonly [marked: string, key: string, words: string])[] 
   [
     limit("meter: requests, limit: 1, per: 1m, burst: ▸0"),
     "plans.free.limits[0].burst",
-    "found 0; allowed: a whole number of 1",
+    "found 0; allowed: a number above 0",
   ],
   [
     limit("meter: requests, limit: 1, per: 1m, ▸burst: 2"),

@@ -55,7 +55,9 @@ const NANO = 1_000_000_000;
 export const rateOfUsd = (usdPerMillion: number): number => Math.round(usdPerMillion * NANO);
 
 /** Rates from those that are known: the rest is what it is a part of. */
-export function completeRates(known: Pick<Rates, "input" | "output"> & Partial<Rates>): Rates {
+export function completeRates(
+  known: Pick<Rates, "input" | "output"> & { readonly [Kind in keyof Rates]?: number | undefined },
+): Rates {
   const { input, output } = known;
   const cachedInput = known.cachedInput ?? input;
   const cacheWrite = known.cacheWrite ?? input;

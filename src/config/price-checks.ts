@@ -1,0 +1,33 @@
+import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
+import { parseFrom } from "./price-schema.ts";
+
+/** The providers that a file names, or those that there are where it names none. */
+const providerNames = (file: RawMap): readonly string[] =>
+  file.providers === undefined ? ["openai", "anthropic"] : Object.keys(asMap(file.providers));
+
+/** What is wrong with own prices that takes more than one of them, or the providers, to see. */
+export function checkPrices(file: RawMap, report: Report): void {
+  const providers = providerNames(file);
+  const aliases = asMap(file.aliases);
+  const seen = new Set<string>();
+  asList(file.prices).forEach((entry, i) => {
+    const price = asMap(entry);
+    const path = ["prices", i];
+    const provider = asText(price.provider);
+    const model = asText(price.model);
+    if (provider !== undefined && !providers.includes(provider)) {
+      const message = `there is no such provider; allowed: ${providers.join(", ")}`;
+      report({ path: [...path, "provider"], shows: "value", message });
+    }
+    if (model === undefined) return;
+    if (Object.hasOwn(aliases, model)) {
+      const message = `this is an alias; prices are those of the model that it stands for: ${String(aliases[model])}`;
+      report({ path: [...path, "model"], shows: "value", message });
+    }
+    const from = asText(price.from);
+    const key = JSON.stringify([provider, model, from === undefined ? "always" : parseFrom(from)]);
+    if (seen.has(key))
+      report({ path, message: "another price of this model begins to hold at the same time" });
+    seen.add(key);
+  });
+}
