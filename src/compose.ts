@@ -1,6 +1,7 @@
 import type { Secret } from "./config/secret.ts";
 import type { ProviderSettings, Settings } from "./config/settings.ts";
-import { CompiledPolicy } from "./core/policy/compiled-policy.ts";
+import { CompiledPolicy, metersCost } from "./core/policy/compiled-policy.ts";
+import { PriceBook, type PriceSource } from "./core/price/price-book.ts";
 import { Engine } from "./engine/engine.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { GatewayBounds, GatewaySettings, ProviderRoute } from "./gateway/gateway-settings.ts";
@@ -8,6 +9,8 @@ import { systemClock } from "./ports/clock.ts";
 import type { LimitStore } from "./ports/limit-store.ts";
 import type { ProviderFormat } from "./ports/provider-format.ts";
 import type { Telemetry } from "./ports/telemetry.ts";
+import { GenaiPriceCatalogue } from "./prices/genai-price-catalogue.ts";
+import { LoudPrices } from "./prices/loud-prices.ts";
 import { anthropicFormat } from "./providers/anthropic/format.ts";
 import { openaiFormat } from "./providers/openai/format.ts";
 import { MemoryLimitStore } from "./stores/memory/memory-limit-store.ts";
@@ -84,12 +87,31 @@ function providerRoute({ name, format, baseUrl, accounts }: ProviderSettings): P
   };
 }
 
-function gatewaySettings(settings: Settings, overrides: Partial<GatewayBounds>): GatewaySettings {
+/**
+ * The prices of a configuration. Where limits count money, the catalogue is loaded (30 ms) once everything else that is under way has been done; a call that comes
+ * earlier loads it. Elsewhere nobody asks, and nothing is loaded.
+ */
+function pricesOf(settings: Settings, telemetry: Telemetry, named: Set<string>): PriceSource {
+  const catalogue = new GenaiPriceCatalogue({
+    providers: [...settings.providers.values()],
+    file: settings.pricesFile,
+    telemetry,
+  });
+  const book = new PriceBook(settings.prices, (provider, model) => catalogue.historyOf(provider, model));
+  if (metersCost(settings.policy)) setImmediate(() => catalogue.load());
+  return new LoudPrices(book, telemetry, named);
+}
+
+function gatewaySettings(
+  settings: Settings,
+  prices: PriceSource,
+  overrides: Partial<GatewayBounds>,
+): GatewaySettings {
   const { identity, bounds } = settings;
   const trusted = identity.trustedHeaders;
   const names = trusted === undefined ? [] : [trusted.user, trusted.plan, trusted.team, trusted.feature];
   return {
-    policy: new CompiledPolicy(settings.policy),
+    policy: new CompiledPolicy(settings.policy, prices),
     providers: new Map([...settings.providers].map(([name, provider]) => [name, providerRoute(provider)])),
     modelAliases: settings.aliases,
     identification: {
@@ -127,7 +149,10 @@ export async function startGateway(
 ): Promise<RunningGateway> {
   const store = await openStore(settings, telemetry);
   const fallback = new MemoryLimitStore();
-  const compiled = gatewaySettings(settings, bounds);
+  // Models whose price nobody knows are named once, whatever the configuration changes into.
+  const named = new Set<string>();
+  const compile = (next: Settings) => gatewaySettings(next, pricesOf(next, telemetry, named), bounds);
+  const compiled = compile(settings);
   const engine = new Engine({ store, fallback, policy: compiled.policy, telemetry, clock: systemClock });
   telemetry.gauge(
     "sluice_gateways",
@@ -148,7 +173,7 @@ export async function startGateway(
     return {
       url: `http://${shown}:${port}`,
       telemetry,
-      useSettings: (next) => gateway.useSettings(gatewaySettings(next, bounds)),
+      useSettings: (next) => gateway.useSettings(compile(next)),
       close,
     };
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { ListenAddress, StoreSettings } from "../config/connections.ts";
 import type { ProviderSettings, Settings } from "../config/settings.ts";
+import { metersCost } from "../core/policy/compiled-policy.ts";
 import type { LimitRule, Plan } from "../core/policy/policy.ts";
 import { BASIS_POINTS } from "../core/price/model-price.ts";
 import type { OwnPrice } from "../core/price/price-book.ts";
@@ -50,13 +51,6 @@ function priceLines({ prices }: Settings): readonly string[] {
   return [...prices.own.map(ownPriceLine), ...discounts, `  models without a known price: ${unknown}`];
 }
 
-const metersCost = ({ policy }: Settings): boolean =>
-  [
-    ...policy.plans.values(),
-    policy,
-    ...[...policy.accountLimits.values()].map((limits) => ({ limits })),
-  ].some(({ limits }) => limits.some(({ meter }) => meter === "cost"));
-
 function planLines(plan: Plan): readonly string[] {
   return [
     `  ${plan.name}: priority ${plan.priority}, weight ${plan.weight}; a call over a limit is refused at once`,
@@ -97,7 +91,7 @@ export function explainSettings(settings: Settings): string {
     ),
     ...section("plans", [...policy.plans.values()].flatMap(planLines)),
     ...section("limits for all plans", ruleLines(policy.limits, "  ")),
-    ...section("prices", metersCost(settings) ? priceLines(settings) : []),
+    ...section("prices", metersCost(policy) ? priceLines(settings) : []),
     ...section("callers", callerLines(settings)),
   ].join("\n");
 }

@@ -161,8 +161,8 @@ function headerLimits(charges: CallCharges, readings: readonly LimitReading[]): 
   const limits: HeaderLimit[] = [];
   for (let i = 0; i < readings.length; i++) {
     const rule = charges.rules[i];
-    // A limit in shadow mode binds nobody, and nobody should plan by it.
-    if (rule.mode === "shadow") continue;
+    // A limit in shadow mode binds nobody, and nobody should plan by it. Money has no unit in these headers.
+    if (rule.mode === "shadow" || rule.meter === "cost") continue;
     limits.push({
       name: rule.name,
       meter: rule.meter,

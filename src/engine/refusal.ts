@@ -1,5 +1,6 @@
 import type { LimitReading } from "../core/limits/limit-spec.ts";
 import type { LimitRule, Window } from "../core/policy/policy.ts";
+import { formatUsd } from "../core/price/usd.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 
 const SECOND_MS = 1_000;
@@ -47,23 +48,30 @@ const METER_NAMES = {
   concurrency: "concurrent requests",
 } as const;
 
+/** In the unit that the configuration has it in. */
+const amountText = ({ meter }: LimitRule, amount: number) =>
+  meter === "cost" ? formatUsd(amount) : `${amount}`;
+
+/** A budget's refusal is terminal for SDKs: the next amount may be weeks off. Money is always one, other meters in calendar windows. */
+const isBudget = ({ meter, window }: LimitRule) => meter === "cost" || window.kind === "calendar";
+
 function describe(rule: LimitRule): string {
-  return `"${rule.name}" of ${rule.limit} ${METER_NAMES[rule.meter]} ${formatWindow(rule.window)}`;
+  return `"${rule.name}" of ${amountText(rule, rule.limit)} ${METER_NAMES[rule.meter]} ${formatWindow(rule.window)}`;
 }
 
 /** The call asks for more than the limit can ever hold: not to be retried (L4). */
 export function tooLargeRefusal(rule: LimitRule, need: number, capacity: number): Refusal {
   return {
     code: "request_too_large_for_limit",
-    message: `Request too large for the limit ${describe(rule)}: it needs ${need}, and the limit never holds more than ${capacity}. Send a shorter input or a smaller maximum of output tokens; retrying will not help.`,
+    message: `Request too large for the limit ${describe(rule)}: it needs ${amountText(rule, need)}, and the limit never holds more than ${amountText(rule, capacity)}. Send a shorter input or a smaller maximum of output tokens; retrying will not help.`,
     retryAfterMs: undefined,
     meter: rule.meter,
   };
 }
 
 /**
- * The call does not fit now. A calendar window is a budget: its reset may be weeks off, which is no time for an SDK to retry after, so that refusal is
- * terminal and says when it ends.
+ * The call does not fit now. The refusal of a budget (`isBudget`) is terminal and says when it resets or, where it has no reset, when enough of it is back; any
+ * other says when to come back.
  */
 export function overLimitRefusal(
   rule: LimitRule,
@@ -71,15 +79,16 @@ export function overLimitRefusal(
   reading: LimitReading | undefined,
   waitMs: number,
 ): Refusal {
-  const left = reading === undefined ? "" : `, ${Math.max(0, reading.remaining)} left`;
-  const isBudget = rule.window.kind === "calendar";
+  const left = reading === undefined ? "" : `, ${amountText(rule, Math.max(0, reading.remaining))} left`;
+  const isTerminal = isBudget(rule);
   const when = rule.meter === "concurrency" ? "when another request ends" : `in ${formatDuration(waitMs)}`;
-  const advice = isBudget ? `The budget resets ${when}.` : `Please try again ${when}.`;
-  const name = isBudget ? "Budget used up" : "Rate limit reached";
+  const resets = rule.window.kind === "calendar" ? "The budget resets" : "Enough of the budget is back";
+  const advice = isTerminal ? `${resets} ${when}.` : `Please try again ${when}.`;
+  const name = isTerminal ? "Budget used up" : "Rate limit reached";
   return {
-    code: isBudget ? "budget_exceeded" : "rate_limit_exceeded",
-    message: `${name}: ${describe(rule)}${left}, ${need} requested. ${advice}`,
-    retryAfterMs: isBudget ? undefined : waitMs,
+    code: isTerminal ? "budget_exceeded" : "rate_limit_exceeded",
+    message: `${name}: ${describe(rule)}${left}, ${amountText(rule, need)} requested. ${advice}`,
+    retryAfterMs: isTerminal ? undefined : waitMs,
     meter: rule.meter,
   };
 }

@@ -1,4 +1,5 @@
 import type { Caller, LimitRule, Window } from "../core/policy/policy.ts";
+import { usdOfNano } from "../core/price/usd.ts";
 import type { LimitView } from "../engine/engine.ts";
 import { formatDuration } from "../engine/refusal.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
@@ -19,6 +20,9 @@ function per(window: Window): string | null {
 
 const scopeOf = ({ scope }: LimitRule) => (scope.length === 1 ? scope[0] : scope);
 
+/** An amount in the unit that the configuration has it in: money in USD. */
+const amount = ({ meter }: LimitRule, value: number) => (meter === "cost" ? usdOfNano(value) : value);
+
 /** `GET /sluice/v1/limits`: how the caller's limits stand, in the meters' units. */
 export function limitsAnswer(caller: Caller, views: readonly LimitView[], requestId: string): HttpAnswer {
   const limits = views.map(({ rule, reading }) => ({
@@ -26,10 +30,10 @@ export function limitsAnswer(caller: Caller, views: readonly LimitView[], reques
     meter: rule.meter,
     scope: scopeOf(rule),
     per: per(rule.window),
-    limit: rule.limit,
-    used: reading.used,
-    held: reading.held,
-    remaining: reading.remaining,
+    limit: amount(rule, rule.limit),
+    used: amount(rule, reading.used),
+    held: amount(rule, reading.held),
+    remaining: amount(rule, reading.remaining),
     more_in_ms: reading.moreInMs,
     ...(rule.mode === "shadow" ? { mode: rule.mode } : {}),
   }));

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { UsageMeter } from "../../src/ports/provider-format.ts";
 import { anthropicFormat } from "../../src/providers/anthropic/format.ts";
 import { openaiFormat } from "../../src/providers/openai/format.ts";
 
@@ -102,5 +103,52 @@ describe("meter of an answer in one object", () => {
         reasoningTokens: 0,
       },
     });
+  });
+
+  test("reports what has a price of its own: long cache writes and searches, audio, OpenAI's cache writes (E6)", () => {
+    const usageOf = (meter: UsageMeter, usage: unknown) => {
+      meter.push(Buffer.from(JSON.stringify({ usage })));
+      const metered = meter.metered();
+      return metered.kind === "reported" ? metered.usage : metered.kind;
+    };
+    const call = anthropicFormat.parseCall(
+      "messages",
+      Buffer.from('{"model":"claude-sonnet-4-5","messages":[]}'),
+    );
+    assert.deepEqual(
+      usageOf(anthropicFormat.meter(call, 200, JSON_TYPE), {
+        input_tokens: 1,
+        cache_creation_input_tokens: 20,
+        cache_creation: { ephemeral_5m_input_tokens: 5, ephemeral_1h_input_tokens: 15 },
+        server_tool_use: { web_search_requests: 2 },
+        output_tokens: 3,
+      }),
+      {
+        inputTokens: 21,
+        cachedInputTokens: 0,
+        cacheWriteInputTokens: 20,
+        outputTokens: 3,
+        reasoningTokens: 0,
+        cacheWriteLongInputTokens: 15,
+        webSearches: 2,
+      },
+    );
+    assert.deepEqual(
+      usageOf(chat().meter, {
+        prompt_tokens: 100,
+        completion_tokens: 30,
+        prompt_tokens_details: { cached_tokens: 10, cache_write_tokens: 20, audio_tokens: 40 },
+        completion_tokens_details: { reasoning_tokens: 5, audio_tokens: 7 },
+      }),
+      {
+        inputTokens: 100,
+        cachedInputTokens: 10,
+        cacheWriteInputTokens: 20,
+        outputTokens: 30,
+        reasoningTokens: 5,
+        audioInputTokens: 40,
+        audioOutputTokens: 7,
+      },
+    );
   });
 });

@@ -1,11 +1,15 @@
 import type { Estimate, Usage } from "../estimate/usage.ts";
 import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
 import type { LimitSpec, Meter } from "../limits/limit-spec.ts";
+import { OperationalError } from "../operational-error.ts";
+import { type BilledUsage, costOf } from "../price/cost.ts";
+import type { ModelPrice } from "../price/model-price.ts";
 import { type CompiledPolicy, type CompiledRule, ruleMatches } from "./compiled-policy.ts";
 import { type Endpoint, type TokenUse, tokenUseOf } from "./endpoint.ts";
+import { guessedOutput, heldPrice, roomFor } from "./output-guess.ts";
 import type { Caller, LimitRule } from "./policy.ts";
 import { type Attributes, subjectKey } from "./subject-key.ts";
-import { boundedTokens, outputRoom, type TokenCounts, weightedTokens } from "./token-amount.ts";
+import { boundedTokens, type TokenCounts, weightedTokens } from "./token-amount.ts";
 
 /** Where a call goes. */
 export interface CallTarget {
@@ -32,6 +36,8 @@ export interface CallCharges {
   readonly outputTokensHeld: number;
   /** The call's own maximum, which holds with policy `worst_case` reckon with where there is one. */
   readonly outputTokensMax: number | undefined;
+  /** What the model cost at admission: what is held and settled, however long the call takes (E6). Absent where nothing is charged in money. */
+  readonly price: ModelPrice | undefined;
   /** Internal to this module: the compiled rules in the order of `rules`. */
   readonly compiled: readonly CompiledRule[];
 }
@@ -41,6 +47,8 @@ interface Applying {
   /** For each key, how many of `rules` are counted under it. */
   readonly counts: number[];
   readonly rules: CompiledRule[];
+  /** Whether one of them counts money: `enforced` where it may refuse a call. */
+  cost: "none" | "shadow" | "enforced";
 }
 
 const meterCounts = (meter: Meter, use: TokenUse): boolean => {
@@ -50,11 +58,10 @@ const meterCounts = (meter: Meter, use: TokenUse): boolean => {
       return true;
     case "input_tokens":
     case "tokens":
+    case "cost":
       return use !== "none";
     case "output_tokens":
       return use === "input_and_output";
-    case "cost":
-      return false;
   }
 };
 
@@ -73,7 +80,7 @@ function applyingRules(
     model: target.model === "" ? undefined : target.model,
     account: target.account,
   };
-  const result: Applying = { keys: [], counts: [], rules: [] };
+  const result: Applying = { keys: [], counts: [], rules: [], cost: "none" };
   const program = policy.programFor(caller.plan, caller.key !== undefined, target.account);
   for (let i = 0; i < program.length; i++) {
     const group = program[i];
@@ -83,6 +90,9 @@ function applyingRules(
     for (const rule of group.rules) {
       if ((use === undefined || meterCounts(rule.rule.meter, use)) && ruleMatches(rule, attributes)) {
         result.rules.push(rule);
+        if (rule.rule.meter === "cost" && result.cost !== "enforced") {
+          result.cost = rule.rule.mode === "shadow" ? "shadow" : "enforced";
+        }
       }
     }
     const count = result.rules.length - before;
@@ -93,36 +103,34 @@ function applyingRules(
   return result;
 }
 
-/**
- * Of a limit that a call of which nothing is known may take with its output. A tenth leaves room for ten such calls: were a guess as large as
- * the limit, the first call would be admitted and the second refused, however little the first really used.
- */
-const GUESS_SHARE = 10;
-
-/**
- * A guess at the output never makes a call too large for a limit that its input fits (E5): it is cut to what the tightest enforced limit can
- * hold beside the input, and, where it is only the configured default, to a share of that limit.
- */
-function guessedOutput(
-  rules: readonly CompiledRule[],
-  guess: number,
-  isDefault: boolean,
-  inputTokens: number,
-): number {
-  let output = guess;
-  for (const { rule, capacity, weights } of rules) {
-    if (rule.mode === "shadow" || rule.reserve === "none") continue;
-    const room = outputRoom(rule.meter, capacity, weights, inputTokens);
-    if (room < output) output = room;
-    if (!isDefault) continue;
-    // At least one: a hold of nothing would be no hold.
-    const share = Math.max(1, outputRoom(rule.meter, Math.floor(capacity / GUESS_SHARE), weights, 0));
-    if (share < output) output = share;
-  }
-  return output;
+/** What the call's model costs, where a limit counts money. Throws `invalid_request` where nobody knows and such a limit has to. */
+function priceOf(
+  policy: CompiledPolicy,
+  { cost, rules }: Applying,
+  { account, model }: CallTarget,
+  nowMs: number,
+): ModelPrice | undefined {
+  if (cost === "none") return undefined;
+  const quote = policy.prices.quote(account, model, nowMs);
+  if (quote.kind !== "unknown") return quote.price;
+  if (cost === "shadow") return undefined;
+  const limit = rules.find(({ rule }) => rule.meter === "cost" && rule.mode === "enforce")?.rule.name ?? "";
+  throw new OperationalError(
+    "invalid_request",
+    `nobody knows a price of the model "${model.slice(0, SHOWN_LENGTH_MAX)}", and the limit "${limit}" counts money; the operator can give one (\`prices\`) or say what unknown models cost (\`unknown_price\`)`,
+  );
 }
 
-function amountOf(compiled: CompiledRule, counts: TokenCounts): number {
+/** Models' names come from callers. */
+const SHOWN_LENGTH_MAX = 128;
+
+/** `billed` is what the meter cost goes by. */
+function amountOf(
+  compiled: CompiledRule,
+  counts: TokenCounts,
+  billed: BilledUsage,
+  price: ModelPrice | undefined,
+): number {
   switch (compiled.rule.meter) {
     case "requests":
     case "concurrency":
@@ -134,7 +142,7 @@ function amountOf(compiled: CompiledRule, counts: TokenCounts): number {
     case "tokens":
       return weightedTokens(compiled.weights, counts);
     case "cost":
-      return 0;
+      return price === undefined ? 0 : costOf(price, billed);
   }
 }
 
@@ -145,19 +153,22 @@ function chargeOf(
   guess: number,
   own: number | undefined,
   nowMs: number,
+  price: ModelPrice | undefined,
 ): Charge {
   const { rule } = compiled;
   const spec = compiled.specAt(nowMs);
   if (rule.reserve === "none") return { spec, hold: 0, need: 1 };
+  const held = heldPrice(compiled, price);
   let outputTokens = own === undefined || guess < own ? guess : own;
   if (rule.reserve === "worst_case" && own !== undefined) outputTokens = own;
   else if (rule.mode === "shadow") {
     outputTokens = Math.min(
       outputTokens,
-      outputRoom(rule.meter, compiled.capacity, compiled.weights, inputTokens),
+      roomFor(compiled, compiled.capacity, inputTokens, outputTokens, held),
     );
   }
-  const hold = amountOf(compiled, { inputTokens, cachedInputTokens: 0, outputTokens });
+  const counts = { inputTokens, cachedInputTokens: 0, outputTokens };
+  const hold = amountOf(compiled, counts, counts, held);
   return { spec, hold, need: Math.max(1, hold) };
 }
 
@@ -167,9 +178,11 @@ function chargeOf(
  * A limit applies when the caller and the target have every attribute of its scope (a caller without a key counts as a user where the scope
  * says key), when all its globs match, and when the endpoint uses what it meters. Amounts: 1 for requests and concurrency; estimated input; for
  * output the smaller of the call's own maximum and the guess (`expected`), or the own maximum, and the guess where there is none
- * (`worst_case`); nothing (`none`). A hold never exceeds input and the call's own maximum (E5).
+ * (`worst_case`); nothing (`none`). A hold never exceeds input and the call's own maximum (E5). In money, that input and output are plain ones
+ * (`expected`), or all of the dearest kind (`worst_case`), at the price of this moment.
  *
- * Throws `OperationalError` `invalid_request` when the caller's plan does not exist.
+ * Throws `OperationalError` `invalid_request` when the caller's plan does not exist, and when an enforced limit counts money and nobody knows the
+ * model's price.
  */
 export function chargesFor(
   policy: CompiledPolicy,
@@ -179,14 +192,16 @@ export function chargesFor(
   nowMs: number,
 ): CallCharges {
   const use = tokenUseOf(target.endpoint);
-  const { keys, counts, rules: compiled } = applyingRules(policy, caller, target, use);
+  const applying = applyingRules(policy, caller, target, use);
+  const { keys, counts, rules: compiled } = applying;
+  const price = priceOf(policy, applying, target, nowMs);
   const inputTokens = boundedTokens(size.inputTokens);
   const hasOutput = use === "input_and_output";
   const own =
     !hasOutput || size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);
   const unbounded = hasOutput ? boundedTokens(size.outputTokensExpected ?? policy.outputTokensDefault) : 0;
   const isDefault = size.outputTokensExpected === undefined;
-  const guess = guessedOutput(compiled, unbounded, isDefault, inputTokens);
+  const guess = guessedOutput(compiled, unbounded, isDefault, inputTokens, price);
   const subjects: SubjectCharges[] = [];
   const rules: LimitRule[] = [];
   let next = 0;
@@ -194,18 +209,18 @@ export function chargesFor(
     const charges: Charge[] = [];
     for (let left = counts[i]; left > 0; left--) {
       const rule = compiled[next++];
-      charges.push(chargeOf(rule, inputTokens, guess, own, nowMs));
+      charges.push(chargeOf(rule, inputTokens, guess, own, nowMs, price));
       rules.push(rule.rule);
     }
     subjects.push({ key: keys[i], charges });
   }
   const outputTokensHeld = own === undefined || guess < own ? guess : own;
-  return { subjects, rules, outputTokensHeld, outputTokensMax: own, compiled };
+  return { subjects, rules, outputTokensHeld, outputTokensMax: own, price, compiled };
 }
 
 /**
- * What a call really used, in the shape of its charges, for `LimitStore.settle`. Without a usage (an error answer) the request itself still
- * counts; a call that was never sent is released instead.
+ * What a call really used, in the shape of its charges, for `LimitStore.settle`; money at the price of its admission. Without a usage (an error
+ * answer) the request itself still counts, and costs nothing; a call that was never sent is released instead.
  */
 export function actualsFor(
   charges: CallCharges,
@@ -216,10 +231,15 @@ export function actualsFor(
     cachedInputTokens: boundedTokens(usage?.cachedInputTokens ?? 0),
     outputTokens: boundedTokens(usage?.outputTokens ?? 0),
   };
+  const price = usage === undefined ? undefined : charges.price;
+  const billed = usage ?? counts;
   let next = 0;
   return charges.subjects.map(({ key, charges: held }) => ({
     key,
-    charges: held.map(({ spec }) => ({ spec, actual: amountOf(charges.compiled[next++], counts) })),
+    charges: held.map(({ spec }) => ({
+      spec,
+      actual: amountOf(charges.compiled[next++], counts, billed, price),
+    })),
   }));
 }
 

@@ -1,4 +1,5 @@
 import { OperationalError } from "../operational-error.ts";
+import type { PriceSource } from "../price/price-book.ts";
 import { compileGlob, type Matcher } from "./glob.ts";
 import { capacityOf, type LimitSpecSource, limitSpecSource } from "./limit-spec-of.ts";
 import type { Attribute, LimitRule, Plan, Scope } from "./policy.ts";
@@ -14,6 +15,12 @@ export interface PolicySource {
   readonly accountLimits: ReadonlyMap<string, readonly LimitRule[]>;
   /** Output expected of a call of which nothing better is known. */
   readonly outputTokensDefault: number;
+}
+
+/** Whether any limit counts money, so that prices are needed. */
+export function metersCost({ plans, limits, accountLimits }: PolicySource): boolean {
+  const lists = [limits, ...accountLimits.values(), ...[...plans.values()].map((plan) => plan.limits)];
+  return lists.some((rules) => rules.some(({ meter }) => meter === "cost"));
 }
 
 /** A rule with everything worked out that does not depend on the call. */
@@ -34,6 +41,9 @@ export interface RuleGroup {
 
 /** The rules for one plan and account. The first group is the user's, even where it has no rules. */
 export type Program = readonly RuleGroup[];
+
+/** Of configurations without limits on cost, and of tests: nobody knows any price. */
+const UNPRICED: PriceSource = { quote: () => ({ kind: "unknown" }) };
 
 const USER_SCOPE: readonly Scope[] = ["user"];
 
@@ -63,18 +73,21 @@ export function ruleMatches(rule: CompiledRule, attributes: Attributes): boolean
 
 /**
  * The rules of a configuration, ready to be asked. A `key` scope counts callers without a key of Sluice's own (identified by a trusted header)
- * per user, so that a limit per key cannot be slipped past by having none. Rules that meter cost are left out: there are no prices yet.
+ * per user, so that a limit per key cannot be slipped past by having none.
  */
 export class CompiledPolicy {
   readonly outputTokensDefault: number;
+  /** For limits on cost. */
+  readonly prices: PriceSource;
   readonly #source: PolicySource;
   readonly #compiled = new Map<LimitRule, CompiledRule>();
   /** By plan and account, for callers with a key and without. Filled as combinations occur: few. */
   readonly #withKey = new Map<string, Map<string, Program>>();
   readonly #withoutKey = new Map<string, Map<string, Program>>();
 
-  constructor(source: PolicySource) {
+  constructor(source: PolicySource, prices: PriceSource = UNPRICED) {
     this.#source = source;
+    this.prices = prices;
     this.outputTokensDefault = source.outputTokensDefault;
     for (const name of source.plans.keys()) {
       this.#withKey.set(name, new Map());
@@ -112,7 +125,6 @@ export class CompiledPolicy {
       ...(account === undefined ? [] : (this.#source.accountLimits.get(account) ?? [])),
     ];
     for (const rule of rules) {
-      if (rule.meter === "cost") continue;
       if (account === undefined && rule.scope.includes("account")) continue;
       const scope = hasKey ? rule.scope : withoutKey(rule.scope);
       const name = scope.join("|");

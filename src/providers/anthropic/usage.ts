@@ -1,5 +1,5 @@
 import type { Usage } from "../../core/estimate/usage.ts";
-import type { JsonObject } from "../http/body-json.ts";
+import { isJsonObject, type JsonObject } from "../http/body-json.ts";
 import { coherentUsage, reportedCount, reportsAny } from "../http/reported-usage.ts";
 
 /** The usage object of a message; `input_tokens` leaves out what the cache wrote and read, `inputTokens` has all. `undefined` where a number is absurd or none is there. */
@@ -18,7 +18,18 @@ export function readUsage(usage: JsonObject): Usage | undefined {
     cacheWriteInputTokens: written,
     outputTokens,
     reasoningTokens: 0,
+    ...billedApart(usage),
   });
+}
+
+/** What has a price of its own: cache writes that are kept for an hour, and searches. Only what is there, which it seldom is. */
+function billedApart({ cache_creation, server_tool_use }: JsonObject): Partial<Usage> {
+  const long = isJsonObject(cache_creation) ? reportedCount(cache_creation.ephemeral_1h_input_tokens) : 0;
+  const searches = isJsonObject(server_tool_use) ? reportedCount(server_tool_use.web_search_requests) : 0;
+  return {
+    ...(long ? { cacheWriteLongInputTokens: long } : {}),
+    ...(searches ? { webSearches: searches } : {}),
+  };
 }
 
 /** The later of two usages of one stream: fields that the later one repeats replace the earlier ones, the others stay. */

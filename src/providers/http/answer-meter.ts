@@ -80,6 +80,7 @@ export const UNCOUNTED_METER: UsageMeter = {
 /** A usage from the estimate of the input and a count of the output. */
 export function countedUsage(call: ParsedCall, outputTokens: number, input?: Usage): Usage {
   return {
+    ...input,
     inputTokens: input?.inputTokens ?? call.estimate.inputTokens,
     cachedInputTokens: input?.cachedInputTokens ?? 0,
     cacheWriteInputTokens: input?.cacheWriteInputTokens ?? 0,

@@ -19,7 +19,9 @@ export function reportsAny(usage: JsonObject, fields: readonly string[]): boolea
 /** Brings parts within their whole: some hosted models report more cached than prompt tokens. */
 export function coherentUsage(usage: Usage): Usage {
   const cachedInputTokens = Math.min(usage.cachedInputTokens, usage.inputTokens);
+  // What is priced apart, and rare, is taken as it comes: prices keep parts within their whole by themselves.
   return {
+    ...usage,
     inputTokens: usage.inputTokens,
     cachedInputTokens,
     cacheWriteInputTokens: Math.min(usage.cacheWriteInputTokens, usage.inputTokens - cachedInputTokens),

@@ -11,6 +11,8 @@ import {
 } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../../src/core/policy/compiled-policy.ts";
 import type { Caller, LimitRule } from "../../../src/core/policy/policy.ts";
+import { completeRates, flatPrice, type ModelPrice } from "../../../src/core/price/model-price.ts";
+import type { PriceSource } from "../../../src/core/price/price-book.ts";
 import { limitRule, planOf } from "../../support/limit-rules.ts";
 import { runs } from "../../support/property.ts";
 
@@ -27,13 +29,19 @@ const policyOf = (
   plan: readonly LimitRule[],
   shared: readonly LimitRule[] = [],
   accounts: Readonly<Record<string, readonly LimitRule[]>> = {},
+  prices?: PriceSource,
 ) =>
-  new CompiledPolicy({
-    plans: new Map([["free", planOf("free", plan)]]),
-    limits: shared,
-    accountLimits: new Map(Object.entries(accounts)),
-    outputTokensDefault: DEFAULT_OUTPUT,
-  });
+  new CompiledPolicy(
+    {
+      plans: new Map([["free", planOf("free", plan)]]),
+      limits: shared,
+      accountLimits: new Map(Object.entries(accounts)),
+      outputTokensDefault: DEFAULT_OUTPUT,
+    },
+    prices,
+  );
+
+const priced = (price: ModelPrice): PriceSource => ({ quote: () => ({ kind: "listed", price }) });
 
 const shape = (policy: CompiledPolicy, caller = ALICE, target = CHAT, size = SIZE) => {
   const { subjects, rules } = chargesFor(policy, caller, target, size, NOW_MS);
@@ -114,7 +122,12 @@ test("chargesFor applies a rule only where all of its globs match", () => {
 
 test("chargesFor counts on each endpoint what it can use", () => {
   const meters = ["requests", "input_tokens", "output_tokens", "tokens", "concurrency", "cost"] as const;
-  const policy = policyOf(meters.map((meter) => limitRule({ name: meter, meter, limit: 1_000_000 })));
+  const policy = policyOf(
+    meters.map((meter) => limitRule({ name: meter, meter, limit: 1_000_000 })),
+    [],
+    {},
+    priced(flatPrice(completeRates({ input: 2_000_000, output: 10_000_000 }))),
+  );
   const size = { inputTokens: 100, outputTokensMax: 50 };
   const charged = (endpoint: CallTarget["endpoint"]) =>
     shape(policy, ALICE, { ...CHAT, endpoint }, size)[0].charges;
@@ -124,6 +137,7 @@ test("chargesFor counts on each endpoint what it can use", () => {
     "output_tokens 50/50",
     "tokens 150/150",
     "concurrency 1/1",
+    "cost 700/700",
   ]);
   assert.deepEqual(charged("models"), ["requests 1/1", "concurrency 1/1"]);
   const worst = policyOf([tokens(1_000_000, { name: "w", reserve: "worst_case" })]);
@@ -134,6 +148,7 @@ test("chargesFor counts on each endpoint what it can use", () => {
     "input_tokens 100/100",
     "tokens 100/100",
     "concurrency 1/1",
+    "cost 200/200",
   ]);
 });
 

@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { Usage } from "../../../src/core/estimate/usage.ts";
+import { actualsFor, type CallTarget, chargesFor } from "../../../src/core/policy/charges.ts";
+import { CompiledPolicy, metersCost } from "../../../src/core/policy/compiled-policy.ts";
+import type { LimitRule } from "../../../src/core/policy/policy.ts";
+import { costOf } from "../../../src/core/price/cost.ts";
+import {
+  completeRates,
+  flatPrice,
+  type ModelPrice,
+  worstPrice,
+} from "../../../src/core/price/model-price.ts";
+import { NO_PRICES, PriceBook, type PriceSource } from "../../../src/core/price/price-book.ts";
+import { limitRule, planOf } from "../../support/limit-rules.ts";
+import { runs } from "../../support/property.ts";
+
+const NOW_MS = Date.UTC(2026, 10, 23, 12);
+const ALICE = { user: "alice", plan: "free" };
+const CHAT: CallTarget = { endpoint: "chat_completions", model: "gpt-4o", account: "openai/main" };
+const USD = 1_000_000_000;
+/** $2.50 in, $1.25 cached, $10 out. */
+const GPT_4O = flatPrice(completeRates({ input: 25e8, cachedInput: 125e7, output: 1e10 }));
+
+const cost = (limit: number, part: Partial<LimitRule> = {}) =>
+  limitRule({ name: `cost-${limit}`, meter: "cost", limit, ...part });
+
+const sourceOf = (plan: readonly LimitRule[], shared: readonly LimitRule[] = []) => ({
+  plans: new Map([["free", planOf("free", plan)]]),
+  limits: shared,
+  accountLimits: new Map(),
+  outputTokensDefault: 1_024,
+});
+const policyOf = (rules: readonly LimitRule[], prices: PriceSource) =>
+  new CompiledPolicy(sourceOf(rules), prices);
+const priced = (price: ModelPrice): PriceSource => ({ quote: () => ({ kind: "listed", price }) });
+
+const usage = (part: Partial<Usage>): Usage => ({
+  inputTokens: 0,
+  cachedInputTokens: 0,
+  cacheWriteInputTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  ...part,
+});
+
+test("chargesFor holds the price of the estimate, of the own maximum for worst_case, of nothing for none (E6)", () => {
+  const price = flatPrice(completeRates({ input: 25e8, cacheWrite: 3e9, output: 1e10, audioOutput: 8e10 }));
+  const rules = [
+    cost(USD, { name: "e" }),
+    cost(USD, { name: "w", reserve: "worst_case" }),
+    cost(USD, { name: "n", reserve: "none" }),
+  ];
+  const held = (outputTokensMax: number | undefined) =>
+    chargesFor(
+      policyOf(rules, priced(price)),
+      ALICE,
+      CHAT,
+      { inputTokens: 100, outputTokensMax },
+      NOW_MS,
+    ).subjects[0].charges.map(({ hold, need }) => [hold, need]);
+  assert.deepEqual(held(2_000), [
+    [100 * 2_500 + 1_024 * 10_000, 100 * 2_500 + 1_024 * 10_000],
+    [100 * 3_000 + 2_000 * 80_000, 100 * 3_000 + 2_000 * 80_000],
+    [0, 1],
+  ]);
+  assert.deepEqual(held(10)[0], [100 * 2_500 + 10 * 10_000, 100 * 2_500 + 10 * 10_000]);
+});
+
+test("actualsFor charges what was used at the price of the call's admission, whatever the price is by then (E6)", () => {
+  const history = [
+    { fromMs: Number.NEGATIVE_INFINITY, price: GPT_4O },
+    {
+      fromMs: NOW_MS,
+      price: flatPrice(completeRates({ input: 1e9, cacheWrite: 2e9, output: 1e9, request: 1e12 })),
+    },
+  ];
+  const policy = policyOf([cost(USD)], new PriceBook(NO_PRICES, () => history));
+  const size = { inputTokens: 100, outputTokensMax: undefined };
+  const before = chargesFor(policy, ALICE, CHAT, size, NOW_MS - 1);
+  const after = chargesFor(policy, ALICE, CHAT, size, NOW_MS);
+  const used = usage({ inputTokens: 1_000, cachedInputTokens: 400, outputTokens: 50 });
+  assert.equal(actualsFor(before, used)[0].charges[0].actual, 600 * 2_500 + 400 * 1_250 + 50 * 10_000);
+  assert.equal(actualsFor(after, used)[0].charges[0].actual, 1_050_000 + 1_000_000);
+  const written = usage({ inputTokens: 10, cacheWriteInputTokens: 7 });
+  assert.equal(actualsFor(after, written)[0].charges[0].actual, 3_000 + 14_000 + 1_000_000);
+  // An answer without a usage costs nothing, though it is a request.
+  assert.equal(actualsFor(after, undefined)[0].charges[0].actual, 0);
+});
+
+test("chargesFor refuses a model without a price where an enforced limit counts money, naming both, and only there (E6)", () => {
+  const unknown: PriceSource = { quote: () => ({ kind: "unknown" }) };
+  const charge = (rules: readonly LimitRule[], target = CHAT) =>
+    chargesFor(policyOf(rules, unknown), ALICE, target, { inputTokens: 1, outputTokensMax: 1 }, NOW_MS);
+  assert.throws(() => charge([cost(USD, { name: "s", mode: "shadow" }), cost(USD, { name: "day" })]), {
+    code: "invalid_request",
+    message: /the model "gpt-4o", and the limit "day" counts money; .*unknown_price/,
+  });
+  assert.throws(() => charge([cost(USD), cost(1, { mode: "shadow" })]), { code: "invalid_request" });
+  assert.equal(charge([limitRule({})]).rules.length, 1);
+  assert.equal(charge([cost(USD, { match: { model: "claude*" } })]).rules.length, 0);
+  assert.equal(charge([cost(USD)], { ...CHAT, endpoint: "models" }).rules.length, 0);
+  const shadow = charge([cost(USD, { mode: "shadow" })]);
+  assert.equal(actualsFor(shadow, usage({ inputTokens: 9 }))[0].charges[0].actual, 0);
+});
+
+test("chargesFor asks for no price where no limit counts money", () => {
+  let asked = 0;
+  const prices: PriceSource = {
+    quote: () => {
+      asked += 1;
+      return { kind: "listed", price: GPT_4O };
+    },
+  };
+  const size = { inputTokens: 1, outputTokensMax: 1 };
+  chargesFor(policyOf([limitRule({})], prices), ALICE, CHAT, size, NOW_MS);
+  assert.equal(asked, 0);
+  chargesFor(policyOf([cost(USD), cost(2 * USD)], prices), ALICE, CHAT, size, NOW_MS);
+  assert.equal(asked, 1);
+});
+
+test("metersCost finds a limit on cost wherever it is written", () => {
+  const account = new Map([["openai/main", [cost(1)]]]);
+  assert.equal(metersCost(sourceOf([limitRule({})])), false);
+  assert.equal(metersCost(sourceOf([cost(1)])), true);
+  assert.equal(metersCost(sourceOf([], [cost(1)])), true);
+  assert.equal(metersCost({ ...sourceOf([]), accountLimits: account }), true);
+});
+
+const anyRate = fc.oneof(fc.integer({ min: 0, max: 100 }), fc.integer({ min: 0, max: 1e11 }));
+const anyPrice = fc
+  .record({
+    input: anyRate,
+    cacheWrite: anyRate,
+    output: anyRate,
+    reasoning: anyRate,
+    request: anyRate,
+    paidBasisPoints: fc.constantFrom(10_000, 8_500, 3),
+  })
+  .map(
+    ({ paidBasisPoints, ...rates }): ModelPrice => ({ ...flatPrice(completeRates(rates)), paidBasisPoints }),
+  );
+const anyRule = fc.record({
+  limit: fc.oneof(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 1e10 })),
+  reserve: fc.constantFrom("expected" as const, "worst_case" as const, "none" as const),
+  mode: fc.constantFrom("enforce" as const, "shadow" as const),
+});
+const anyTokens = fc.option(fc.integer({ min: 1, max: 50_000 }), { nil: undefined });
+
+test("chargesFor never lets a guess refuse a call whose input the budget pays for, nor hold more than input and the own maximum cost (E5)", () => {
+  const property = fc.property(
+    anyPrice,
+    fc.array(anyRule, { minLength: 1, maxLength: 3 }),
+    fc.integer({ min: 0, max: 20_000 }),
+    anyTokens,
+    anyTokens,
+    (price, parts, inputTokens, outputTokensMax, outputTokensExpected) => {
+      const policy = policyOf(
+        parts.map((part, i) => cost(part.limit, { ...part, name: `r${i}` })),
+        priced(price),
+      );
+      const size = { inputTokens, outputTokensMax, outputTokensExpected };
+      const { subjects, rules } = chargesFor(policy, ALICE, CHAT, size, NOW_MS);
+      subjects[0].charges.forEach(({ hold, need }, i) => {
+        const { reserve, limit } = rules[i];
+        const held = reserve === "worst_case" ? worstPrice(price) : price;
+        const isOwnWorst = reserve === "worst_case" && outputTokensMax !== undefined;
+        assert.ok(Number.isSafeInteger(hold) && hold >= 0 && need >= Math.max(1, hold));
+        assert.ok(hold <= costOf(held, { inputTokens, outputTokens: outputTokensMax ?? 1e9 }));
+        if (isOwnWorst) assert.equal(hold, costOf(held, { inputTokens, outputTokens: outputTokensMax }));
+        else if (costOf(held, { inputTokens, outputTokens: 0 }) <= limit) assert.ok(need <= limit);
+      });
+    },
+  );
+  fc.assert(property, runs(2_000));
+});
+
+test("chargesFor leaves room in a budget for ten calls of which nothing is known (E5)", () => {
+  const [{ charges }] = chargesFor(
+    policyOf([cost(10_000_000)], priced(GPT_4O)),
+    ALICE,
+    CHAT,
+    { inputTokens: 0, outputTokensMax: undefined },
+    NOW_MS,
+  ).subjects;
+  assert.equal(charges[0].hold, 1_000_000);
+});
