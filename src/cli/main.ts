@@ -67,4 +67,29 @@ program
     await replayProvider(flags);
   });
 
+const prices = program.command("prices").description("what models cost");
+
+prices
+  .command("show")
+  .description("say what a model costs, and since when")
+  .argument("<model>", "what the provider calls it")
+  .option("--provider <name>", "of the configuration, or of the catalogue where there is none")
+  .addOption(configOption())
+  .option("--json", "for programs; US dollars per million")
+  .action(async (model: string, flags: { provider?: string; config?: string; json?: boolean }) => {
+    const { showPrices } = await import("./prices.ts");
+    process.exitCode = await showPrices(model, flags);
+  });
+
+prices
+  .command("update")
+  .description("fetch the newest list of prices, check it, and keep it beside the store")
+  .addOption(configOption())
+  .option("--url <url>", "instead of the catalogue's own address")
+  .option("--json", "for programs: {kind, …}")
+  .action(async (flags: { config?: string; url?: string; json?: boolean }) => {
+    const { updatePrices } = await import("./prices.ts");
+    process.exitCode = await updatePrices(flags);
+  });
+
 await program.parseAsync();

@@ -1,0 +1,216 @@
+import { join } from "node:path";
+import { loadSettings } from "../config/load-settings.ts";
+import { ConfigurationError } from "../config/problem.ts";
+import type { Settings } from "../config/settings.ts";
+import { BASIS_POINTS, type ModelPrice, type Rates } from "../core/price/model-price.ts";
+import { type DatedPrice, NO_PRICES, PriceBook, type Quote } from "../core/price/price-book.ts";
+import { entryAt } from "../core/price/price-history.ts";
+import { silentTelemetry, type Telemetry } from "../ports/telemetry.ts";
+import { GenaiPriceCatalogue } from "../prices/genai-price-catalogue.ts";
+import { unbilledFields } from "../prices/read-price-list.ts";
+import { updateCatalogue } from "../prices/update-catalogue.ts";
+import { EXIT_CODE, fail } from "./exit-code.ts";
+import { explainRates } from "./explain-price.ts";
+
+export interface ShowFlags {
+  readonly config?: string;
+  readonly provider?: string;
+  readonly json?: boolean;
+}
+
+export interface UpdateFlags {
+  readonly config?: string;
+  readonly url?: string;
+  readonly json?: boolean;
+}
+
+async function settingsOf(config: string | undefined): Promise<Settings | undefined> {
+  if (config === undefined) return undefined;
+  try {
+    return await loadSettings({ file: config, environment: process.env });
+  } catch (error) {
+    if (error instanceof ConfigurationError) fail(error.message, EXIT_CODE.invalid);
+    throw error;
+  }
+}
+
+/** Where a gateway without a configuration of its own store has it. */
+const fileOf = (settings: Settings | undefined) => settings?.pricesFile ?? join(".sluice", "prices.json");
+
+/** What is wrong with a downloaded list belongs on standard error, whatever is asked for. */
+const telemetry: Telemetry = {
+  ...silentTelemetry,
+  log: (level, message) => {
+    if (level !== "info") process.stderr.write(`${message}\n`);
+  },
+};
+
+const RATE_NAMES: Readonly<Record<keyof Rates, string>> = {
+  input: "input",
+  cachedInput: "cached_input",
+  cacheWrite: "cache_write",
+  cacheWriteLong: "cache_write_long",
+  audioInput: "audio_input",
+  cachedAudioInput: "cached_audio_input",
+  output: "output",
+  reasoning: "reasoning",
+  audioOutput: "audio_output",
+  request: "million_requests",
+  webSearch: "million_web_searches",
+};
+const NANO = 1_000_000_000;
+
+/** USD per million, under the configuration's names. */
+const usdRates = (rates: Rates) =>
+  Object.fromEntries(
+    (Object.keys(RATE_NAMES) as (keyof Rates)[]).map((kind) => [RATE_NAMES[kind], rates[kind] / NANO]),
+  );
+
+const priceJson = ({ rates, tiers, paidBasisPoints }: ModelPrice) => ({
+  usd_per_million: usdRates(rates),
+  tiers: tiers.map((tier) => ({
+    above_input_tokens: tier.aboveInputTokens,
+    usd_per_million: usdRates(tier.rates),
+  })),
+  discount: (BASIS_POINTS - paidBasisPoints) / BASIS_POINTS,
+});
+
+const priceLines = ({ rates, tiers, paidBasisPoints }: ModelPrice, indent: string): readonly string[] => [
+  `${indent}${explainRates(rates)}`,
+  ...tiers.map(
+    (tier) =>
+      `${indent}calls with more than ${tier.aboveInputTokens.toLocaleString("en-US")} input tokens: ${explainRates(tier.rates)}`,
+  ),
+  ...(paidBasisPoints === BASIS_POINTS ? [] : [`${indent}less ${(BASIS_POINTS - paidBasisPoints) / 100} %`]),
+];
+
+const timeOfDay = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+
+function whenText({ fromMs, daily }: DatedPrice): string {
+  const from =
+    fromMs === Number.NEGATIVE_INFINITY ? "first" : `from ${new Date(fromMs).toISOString().slice(0, 10)}`;
+  return daily === undefined ? from : `from ${timeOfDay(daily.startMs)} to ${timeOfDay(daily.endMs)} UTC`;
+}
+
+interface Shown {
+  /** `PROVIDER/ACCOUNT` of the configuration, or the catalogue's provider. */
+  readonly account: string;
+  readonly quote: Quote;
+  readonly history: readonly DatedPrice[];
+  readonly unbilled: readonly string[];
+}
+
+/** What the model costs now on each account that it has a price on; of the catalogue alone without a configuration. */
+function shownPrices(
+  model: string,
+  provider: string | undefined,
+  settings: Settings | undefined,
+): readonly Shown[] {
+  const providers = settings === undefined ? [] : [...settings.providers.values()];
+  const catalogue = new GenaiPriceCatalogue({ providers, file: fileOf(settings), telemetry });
+  const book = new PriceBook(settings?.prices ?? NO_PRICES, (name, of) => catalogue.historyOf(name, of));
+  const accounts =
+    settings === undefined
+      ? [provider ?? ""]
+      : providers
+          .filter(({ name }) => provider === undefined || name === provider)
+          .flatMap(({ accounts: all }) => all.map(({ id }) => id));
+  return accounts.flatMap((account) => {
+    const quote = book.quote(account, model, Date.now());
+    if (quote.kind === "unknown") return [];
+    const name = account.split("/", 1)[0];
+    const found = catalogue.find(name, model);
+    return [
+      {
+        account: account === "" ? (found?.provider.id ?? "") : account,
+        quote,
+        history: catalogue.historyOf(name, model) ?? [],
+        unbilled: found === undefined ? [] : unbilledFields(found.model),
+      },
+    ];
+  });
+}
+
+function showText(model: string, { account, quote, history, unbilled }: Shown): string {
+  if (quote.kind === "unknown") return "";
+  const now = entryAt(history, Date.now());
+  const assumed = quote.kind === "assumed" ? ", assumed (unknown_price)" : "";
+  return [
+    `${model} on ${account}${assumed}`,
+    ...priceLines(quote.price, "  "),
+    ...(history.length < 2 ? [] : ["  the catalogue's prices over time:"]),
+    ...(history.length < 2
+      ? []
+      : history.flatMap((entry) => [
+          `    ${whenText(entry)}${entry === now ? " (now)" : ""}:`,
+          ...priceLines(entry.price, "      "),
+        ])),
+    ...(unbilled.length === 0
+      ? []
+      : [`  in the catalogue, but not billed by Sluice: ${unbilled.join(", ")}`]),
+  ].join("\n");
+}
+
+function showJson({ account, quote, history, unbilled }: Shown) {
+  return {
+    account,
+    kind: quote.kind,
+    now: quote.kind === "unknown" ? null : priceJson(quote.price),
+    catalogue: history.map((entry) => ({
+      from: entry.fromMs === Number.NEGATIVE_INFINITY ? null : new Date(entry.fromMs).toISOString(),
+      daily_utc:
+        entry.daily === undefined ? null : [timeOfDay(entry.daily.startMs), timeOfDay(entry.daily.endMs)],
+      ...priceJson(entry.price),
+    })),
+    not_billed: unbilled,
+  };
+}
+
+/** Says what a model costs, and since when. Returns the exit code: 1 where nobody knows. */
+export async function showPrices(model: string, flags: ShowFlags): Promise<number> {
+  const settings = await settingsOf(flags.config);
+  if (settings !== undefined && flags.provider !== undefined && !settings.providers.has(flags.provider)) {
+    const known = [...settings.providers.keys()].join(", ");
+    fail(
+      `--provider: there is no provider "${flags.provider}" in ${flags.config}; there are: ${known}`,
+      EXIT_CODE.invalid,
+    );
+  }
+  const shown = shownPrices(model, flags.provider, settings);
+  if (flags.json === true)
+    process.stdout.write(`${JSON.stringify({ model, prices: shown.map(showJson) })}\n`);
+  else if (shown.length > 0)
+    process.stdout.write(`${shown.map((one) => showText(model, one)).join("\n\n")}\n`);
+  else {
+    const whose = flags.provider === undefined ? "" : ` of ${flags.provider}`;
+    process.stderr.write(
+      `nobody knows a price of ${model}${whose}; give one under \`prices\` in the configuration, or say what unknown models cost (\`unknown_price\`)\n`,
+    );
+  }
+  return shown.length > 0 ? EXIT_CODE.ok : EXIT_CODE.failed;
+}
+
+/** Fetches the newest list of prices. Returns the exit code; on failure the prices in use stay. */
+export async function updatePrices(flags: UpdateFlags): Promise<number> {
+  const { url } = flags;
+  if (url !== undefined && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
+    fail(`--url: found "${url}"; allowed: an http:// or https:// URL`, EXIT_CODE.invalid);
+  }
+  const file = fileOf(await settingsOf(flags.config));
+  const outcome = await updateCatalogue({ url, file });
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...outcome, file })}\n`);
+  if (outcome.kind === "failed") {
+    if (flags.json !== true) {
+      process.stderr.write(`the prices could not be updated, and stay as they were: ${outcome.reason}\n`);
+    }
+    return EXIT_CODE.failed;
+  }
+  if (flags.json !== true) {
+    const { providers, models, added, changed } = outcome;
+    process.stdout.write(
+      `${file}: ${models} models of ${providers} providers; ${added} new and ${changed} with other prices than the built-in list\n` +
+        "A gateway that runs takes them when its configuration changes, or when it starts again.\n",
+    );
+  }
+  return EXIT_CODE.ok;
+}
