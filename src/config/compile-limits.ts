@@ -44,6 +44,7 @@ function ruleOf(limit: LimitShape, place: LimitPlace): LimitRule {
     mode: limit.mode,
     reserve: limit.reserve ?? "expected",
     onStoreFailure: limit.on_store_failure ?? storeFailureDefault(limit),
+    onExhausted: limit.on_exhausted ?? "continue",
     weights:
       limit.weights === undefined
         ? EVEN_WEIGHTS

@@ -115,6 +115,11 @@ export const limitSchema = z
       .describe(
         "While the store is away: admit, refuse, or count in this process; closed for cost, local otherwise.",
       ),
+    on_exhausted: oneOf("continue", "cut")
+      .optional()
+      .describe(
+        "When a stream outgrows its hold and the limit is used up: let it go on and owe the rest, or end it; continue by default.",
+      ),
     weights: z
       .strictObject({ input: weight(), cached_input: weight(), output: weight() })
       .optional()

@@ -40,6 +40,7 @@ export function checkLimit(limit: RawMap, place: LimitPlace, path: KeyPath, repo
   checkAmount(limit, path, report);
   checkWindow(limit, path, report);
   checkScope(limit, place, path, report);
+  checkExhaustion(limit, path, report);
   if (limit.weights !== undefined && limit.meter !== undefined && limit.meter !== "tokens") {
     report({ path: [...path, "weights"], message: "only the meter tokens has weights" });
   }
@@ -100,6 +101,15 @@ function checkWindow(limit: RawMap, path: KeyPath, report: Report): void {
     const most = limit.algorithm === "token_bucket" ? "49d for a token bucket" : "366d";
     report({ path: [...path, "per"], shows: "value", message: `allowed: from 1ms to ${most}` });
   }
+}
+
+/** Meters that do not grow while an answer is written. */
+const FIXED_METERS: readonly unknown[] = ["requests", "concurrency", "input_tokens"];
+
+function checkExhaustion(limit: RawMap, path: KeyPath, report: Report): void {
+  if (limit.on_exhausted === undefined || !FIXED_METERS.includes(limit.meter)) return;
+  const message = `the meter ${String(limit.meter)} is known when a call starts: nothing of it is used up in mid-stream`;
+  report({ path: [...path, "on_exhausted"], atKey: true, message });
 }
 
 function checkScope(limit: RawMap, place: LimitPlace, path: KeyPath, report: Report): void {

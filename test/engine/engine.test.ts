@@ -19,6 +19,7 @@ const rule = (rest: Partial<LimitRule>): LimitRule => ({
   mode: "enforce",
   reserve: "expected",
   onStoreFailure: "local",
+  onExhausted: "continue",
   weights: { input: 1, cachedInput: 1, output: 1 },
   ...rest,
 });

@@ -12,6 +12,7 @@ export function limitRule(part: Partial<LimitRule>): LimitRule {
     mode: "enforce",
     reserve: "expected",
     onStoreFailure: "local",
+    onExhausted: "continue",
     weights: { input: 1, cachedInput: 1, output: 1 },
     ...part,
   };

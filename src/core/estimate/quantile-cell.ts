@@ -36,7 +36,7 @@ export class QuantileCell {
   readonly own = new ForgettingHistogram(RETENTION);
   readonly #broader: QuantileCell | undefined;
   readonly #table = new QuantileTable();
-  #contributions: Map<string, Contribution> | undefined;
+  readonly #contributions = new Map<string, Contribution>();
   #shared: Float32Array | undefined;
   #sharedTotal = 0;
   /** `own.added` when `#shared` was summed up. */
@@ -60,10 +60,10 @@ export class QuantileCell {
 
   /** Replaces what an instance has published for this group; nothing published takes it away. */
   share(instance: string, counts: PackedCounts | undefined): void {
-    this.#contributions ??= new Map();
-    if (counts === undefined) {
-      if (!this.#contributions.delete(instance)) return;
-    } else this.#contributions.set(instance, { counts, since: this.own.added });
+    const before = this.#contributions.size;
+    this.#contributions.delete(instance);
+    if (counts !== undefined) this.#contributions.set(instance, { counts, since: this.own.added });
+    else if (this.#contributions.size === before) return;
     this.#sumShared();
     this.#pending = Number.POSITIVE_INFINITY;
   }
@@ -95,7 +95,7 @@ export class QuantileCell {
   /** Leaves the mixture in `scratch`; returns its weight. */
   #mix(): number {
     let prior = 0;
-    const broader = this.#broader?.#mix() ?? 0;
+    const broader = this.#broader === undefined ? 0 : this.#broader.#mix();
     if (broader > 0) {
       prior = PRIOR_CALLS;
       for (let i = 0; i < BUCKETS; i++) scratch[i] *= prior / broader;
@@ -116,7 +116,7 @@ export class QuantileCell {
     const sum = new Float32Array(BUCKETS);
     this.#sharedTotal = 0;
     this.#sharedAt = this.own.added;
-    const contributions = [...(this.#contributions ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
+    const contributions = [...this.#contributions].sort(([a], [b]) => (a < b ? -1 : 1));
     for (const [, { counts, since }] of contributions) {
       const factor = RETENTION ** (this.own.added - since) / SHARED_SCALE;
       for (let i = 0; i < counts.length; i += 2) {

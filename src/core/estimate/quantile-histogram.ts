@@ -3,7 +3,6 @@
  * last one takes everything above a million model tokens, more than any model writes.
  */
 const STEPS_BITS = 4;
-const _STEPS = 1 << STEPS_BITS;
 export const LENGTH_MAX = (1 << 20) - 1;
 
 /** The bucket of a length: a non-negative integer. */

@@ -1,6 +1,6 @@
 import type { Estimate, Usage } from "../estimate/usage.ts";
 import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
-import type { LimitSpec, Meter } from "../limits/limit-spec.ts";
+import type { LimitReading, LimitSpec, Meter } from "../limits/limit-spec.ts";
 import { OperationalError } from "../operational-error.ts";
 import { type BilledUsage, costOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
@@ -32,7 +32,7 @@ export interface CallCharges {
   readonly subjects: readonly SubjectCharges[];
   /** The rules behind the charges, numbered through over all subjects. */
   readonly rules: readonly LimitRule[];
-  /** Output that the holds with policy `expected` reckon with. */
+  /** Output that the holds with policy `expected` reckon with: when a stream outgrows it, `extensionFor` holds more. */
   readonly outputTokensHeld: number;
   /** The call's own maximum, which holds with policy `worst_case` reckon with where there is one. */
   readonly outputTokensMax: number | undefined;
@@ -216,6 +216,59 @@ export function chargesFor(
   }
   const outputTokensHeld = own === undefined || guess < own ? guess : own;
   return { subjects, rules, outputTokensHeld, outputTokensMax: own, price, compiled };
+}
+
+/** Whether a limit's hold has to grow with the output: not where the most that there can be is held already, or nothing ever is. */
+function holdGrows({ rule }: CompiledRule, charges: CallCharges): boolean {
+  if (rule.reserve === "none" || (rule.reserve === "worst_case" && charges.outputTokensMax !== undefined)) {
+    return false;
+  }
+  switch (rule.meter) {
+    case "requests":
+    case "concurrency":
+    case "input_tokens":
+      return false;
+    case "output_tokens":
+    case "tokens":
+    case "cost":
+      return true;
+  }
+}
+
+/**
+ * What a stream that outgrows its hold holds on top, for `LimitStore.extend`: the same subjects and limits, `outputTokens` more on every limit that
+ * does not hold the most already. A limit that is charged after the call holds nothing, but is looked at where it may cut.
+ */
+export function extensionFor(charges: CallCharges, outputTokens: number): readonly SubjectCharges[] {
+  const counts = { inputTokens: 0, cachedInputTokens: 0, outputTokens: boundedTokens(outputTokens) };
+  let next = 0;
+  return charges.subjects.map(({ key, charges: held }) => ({
+    key,
+    charges: held.map(({ spec }): Charge => {
+      const compiled = charges.compiled[next++];
+      const hold = holdGrows(compiled, charges)
+        ? amountOf(compiled, counts, counts, heldPrice(compiled, charges.price))
+        : 0;
+      const isWatched = compiled.rule.reserve === "none" && compiled.rule.onExhausted === "cut";
+      return { spec, hold, need: isWatched ? 1 : hold };
+    }),
+  }));
+}
+
+/**
+ * The limit that ends a stream whose extension was refused: the first enforced one with `on_exhausted: cut` in which the extension does not fit.
+ * Undefined where every limit that is used up says `continue`: then the same step is forced, and the excess is debt. `readings` are the refusal's.
+ */
+export function cuttingRule(
+  charges: CallCharges,
+  extension: readonly SubjectCharges[],
+  readings: readonly LimitReading[],
+): LimitRule | undefined {
+  const needs = extension.flatMap((subject) => subject.charges.map(({ need }) => need));
+  return charges.rules.find(
+    ({ mode, onExhausted }, i) =>
+      mode === "enforce" && onExhausted === "cut" && needs[i] > 0 && readings[i].remaining < needs[i],
+  );
 }
 
 /**

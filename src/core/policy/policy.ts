@@ -10,6 +10,9 @@ export type ReservePolicy = "expected" | "worst_case" | "none";
 /** What happens to a call while the store cannot be asked: admitted, refused, or counted against an even share in this process's memory. */
 export type StoreFailurePolicy = "open" | "closed" | "local";
 
+/** What happens to a stream whose hold must grow while the limit is used up: it goes on, and the excess is debt; or it ends. */
+export type ExhaustionPolicy = "continue" | "cut";
+
 export type Window =
   | { readonly kind: "rolling"; readonly windowMs: number }
   | { readonly kind: "token_bucket"; readonly windowMs: number; readonly burst: number }
@@ -40,6 +43,7 @@ export interface LimitRule {
   readonly mode: "enforce" | "shadow";
   readonly reserve: ReservePolicy;
   readonly onStoreFailure: StoreFailurePolicy;
+  readonly onExhausted: ExhaustionPolicy;
   readonly weights: TokenWeights;
 }
 
