@@ -210,7 +210,11 @@ describe("parseCall", () => {
     );
     assert.equal(legacy.estimate.outputTokensMax, 40);
     const embeddings = openaiFormat.parseCall("embeddings", Buffer.from('{"model":"m","input":[1,2,3]}'));
-    assert.deepEqual(embeddings.estimate, { inputTokens: 3, outputTokensMax: 0 });
+    assert.deepEqual(embeddings.estimate, {
+      inputTokens: 3,
+      inputShape: "embeddings/text",
+      outputTokensMax: 0,
+    });
   });
 
   test("bounds nesting before anything is parsed (X3)", () => {

@@ -1,7 +1,7 @@
 import { type ImageSize, imageSizeOfBase64 } from "./image-size.ts";
 
-/** Where an image's size is unknown (an address, a file id, an unknown format): a usual screenshot after the providers' own resizing. */
-const UNKNOWN_SIZE: ImageSize = { width: 1024, height: 1024 };
+/** Where an image's size is unknown (an address, a file id, an unknown format): two tiles, as at the median of the recorded pictures behind addresses. */
+const UNKNOWN_SIZE: ImageSize = { width: 768, height: 512 };
 
 /** Size of the image at a `data:` address, or a usual one. */
 export function imageSizeOfUrl(url: unknown): ImageSize {

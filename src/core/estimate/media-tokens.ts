@@ -1,5 +1,7 @@
 /** Share of bytes in base64 text. */
 const BYTES_PER_CHAR = 0.75;
+/** Of plain text, in Latin script. */
+const BYTES_PER_TEXT_TOKEN = 4;
 /** A page of a PDF takes some 50 kB: text with a few pictures. */
 const PDF_BYTES_PER_PAGE = 50_000;
 /** Longest document that providers take, in pages. */
@@ -14,6 +16,14 @@ export function documentTokens(base64: unknown, tokensPerPage: number): number {
   const bytes = typeof base64 === "string" ? base64.length * BYTES_PER_CHAR : 0;
   const pages = Math.ceil(bytes / PDF_BYTES_PER_PAGE);
   return Math.min(PDF_PAGES_MAX, Math.max(1, pages)) * tokensPerPage;
+}
+
+/** The same where providers read the document's text only, of which there are no more tokens than its bytes allow; a plain text is that. */
+export function documentTextTokens(base64: unknown, tokensPerPage: number): number {
+  const perPages = documentTokens(base64, tokensPerPage);
+  if (typeof base64 !== "string") return perPages;
+  const inBytes = Math.ceil((base64.length * BYTES_PER_CHAR) / BYTES_PER_TEXT_TOKEN);
+  return base64.startsWith("data:text/") ? inBytes : Math.min(perPages, inBytes);
 }
 
 /** Tokens of a sound given as base64 text. Only its length is looked at. */

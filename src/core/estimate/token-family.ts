@@ -88,12 +88,15 @@ export function answerFramesOf(family: TokenFamily): AnswerFrames {
 /** `claude-opus-4-7`, `claude-sonnet-5-20261001`, `claude-3-5-haiku`, `anthropic/claude-opus-4.7`: family word, then major and minor. */
 const CLAUDE_VERSION = /claude-(?:[a-z]+-)?(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)/;
 
+/** Version of a Claude model by its name, minor ones as tenths (from the ninth on as nine): 4.7 for `claude-opus-4-7`; `undefined` where the name has none. */
+export function claudeVersionOf(model: string): number | undefined {
+  const version = CLAUDE_VERSION.exec(model);
+  return version === null ? undefined : Number(version[1]) + Math.min(9, Number(version[2] ?? 0)) / 10;
+}
+
 /** The tokenizer family of a model, by its name; never fails. Models from Claude 4.7 on yield about 30 % more tokens for the same text. */
 export function tokenFamilyOf(model: string): TokenFamily {
   if (!model.includes("claude")) return "o200k";
-  const version = CLAUDE_VERSION.exec(model);
-  if (version === null) return "claude_3";
-  const major = Number(version[1]);
-  const minor = Number(version[2] ?? 0);
-  return major > 4 || (major === 4 && minor >= 7) ? "claude_4_7" : "claude_3";
+  const version = claudeVersionOf(model);
+  return version !== undefined && version >= 4.7 ? "claude_4_7" : "claude_3";
 }

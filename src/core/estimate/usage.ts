@@ -1,3 +1,5 @@
+import type { InputShape } from "./input-shape.ts";
+
 /** What a provider says that a call used, in model tokens: non-negative integers. */
 export interface Usage {
   /** All input, cached input included, whatever the provider's own field counts. */
@@ -25,6 +27,8 @@ export interface Usage {
 /** What a call is expected to use, before it is sent. */
 export interface Estimate {
   readonly inputTokens: number;
+  /** Calls of one shape are misestimated alike; absent where nothing is estimated. */
+  readonly inputShape?: InputShape | undefined;
   /** The call's own maximum times the number of answers asked for; absent where it names none. */
   readonly outputTokensMax: number | undefined;
 }

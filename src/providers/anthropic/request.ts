@@ -1,4 +1,4 @@
-import { TextTokenCounter } from "../../core/estimate/text-tokens.ts";
+import { InputTokenCounter } from "../../core/estimate/input-shape.ts";
 import { textWeightsOf, tokenFamilyOf } from "../../core/estimate/token-family.ts";
 import type { Endpoint, ParsedCall } from "../../ports/provider-format.ts";
 import { parseJsonObject } from "../http/body-json.ts";
@@ -37,13 +37,17 @@ function parseKnown(endpoint: "messages" | "count_tokens", body: Buffer): Parsed
   const stream = streamOf(value, WORDING);
   const outputTokensMax = countOf(value, "max_tokens", WORDING);
   if (endpoint === "count_tokens") return { ...uncountedCall(endpoint, body), model };
-  const counter = new TextTokenCounter(textWeightsOf(tokenFamilyOf(model)));
+  const counter = new InputTokenCounter(textWeightsOf(tokenFamilyOf(model)));
   addInputTokens(counter, value);
   return {
     endpoint,
     model,
     stream,
-    estimate: { inputTokens: Math.round(counter.tokens), outputTokensMax },
+    estimate: {
+      inputTokens: Math.round(counter.tokens),
+      inputShape: counter.shapeAt(endpoint),
+      outputTokensMax,
+    },
     upstreamBody: body,
     usageSpliced: false,
   };

@@ -1,7 +1,7 @@
 import { imageSizeOfUrl, patchedImageTokens, tiledImageTokens } from "../../core/estimate/image-tokens.ts";
+import type { InputTokenCounter } from "../../core/estimate/input-shape.ts";
 import { addJsonTokens, addTextTokens } from "../../core/estimate/json-tokens.ts";
-import { audioTokens, documentTokens } from "../../core/estimate/media-tokens.ts";
-import type { TextTokenCounter } from "../../core/estimate/text-tokens.ts";
+import { audioTokens, documentTextTokens } from "../../core/estimate/media-tokens.ts";
 import type { Endpoint } from "../../ports/provider-format.ts";
 import { isJsonObject, type JsonObject } from "../http/body-json.ts";
 import { addToolTokens } from "./tool-tokens.ts";
@@ -16,7 +16,7 @@ const TOOL_CALL_TOKENS = 8;
 const PAGE_TOKENS = 400;
 
 /** Adds everything of a body that the model reads. `body` comes from outside: whatever has another shape than expected counts as JSON text or not at all. */
-export function addInputTokens(counter: TextTokenCounter, endpoint: Endpoint, body: JsonObject): void {
+export function addInputTokens(counter: InputTokenCounter, endpoint: Endpoint, body: JsonObject): void {
   switch (endpoint) {
     case "chat_completions":
       addChat(counter, body);
@@ -39,7 +39,7 @@ export function addInputTokens(counter: TextTokenCounter, endpoint: Endpoint, bo
   }
 }
 
-function addChat(counter: TextTokenCounter, body: JsonObject): void {
+function addChat(counter: InputTokenCounter, body: JsonObject): void {
   counter.addTokens(REPLY_TOKENS);
   const messages = body.messages;
   if (Array.isArray(messages)) for (const message of messages) addMessage(counter, message, modelName(body));
@@ -48,7 +48,7 @@ function addChat(counter: TextTokenCounter, body: JsonObject): void {
   if (isJsonObject(body.response_format)) addSchema(counter, body.response_format.json_schema);
 }
 
-function addMessage(counter: TextTokenCounter, message: unknown, model: string): void {
+function addMessage(counter: InputTokenCounter, message: unknown, model: string): void {
   if (!isJsonObject(message)) return;
   counter.addTokens(MESSAGE_TOKENS);
   if (typeof message.name === "string") {
@@ -65,7 +65,7 @@ function addMessage(counter: TextTokenCounter, message: unknown, model: string):
   addFunctionCall(counter, message.function_call);
 }
 
-function addFunctionCall(counter: TextTokenCounter, call: unknown): void {
+function addFunctionCall(counter: InputTokenCounter, call: unknown): void {
   if (!isJsonObject(call)) return;
   counter.addTokens(TOOL_CALL_TOKENS);
   addTextTokens(counter, call.name);
@@ -74,7 +74,7 @@ function addFunctionCall(counter: TextTokenCounter, call: unknown): void {
 }
 
 /** A text, or a list of parts of both APIs: `text`, `image_url`, `input_audio`, `file`, and their names in the Responses API. */
-function addContent(counter: TextTokenCounter, content: unknown, model: string): void {
+function addContent(counter: InputTokenCounter, content: unknown, model: string): void {
   addTextTokens(counter, content);
   if (!Array.isArray(content)) return;
   for (const part of content) {
@@ -83,26 +83,29 @@ function addContent(counter: TextTokenCounter, content: unknown, model: string):
   }
 }
 
-function addPart(counter: TextTokenCounter, part: JsonObject, model: string): void {
+function addPart(counter: InputTokenCounter, part: JsonObject, model: string): void {
   switch (part.type) {
     case "image_url":
     case "input_image": {
       const image = part.image_url;
       const isNested = isJsonObject(image);
       const detail = isNested ? image.detail : part.detail;
+      counter.note("image");
       counter.addTokens(imageTokens(model, isNested ? image.url : image, detail === "low"));
       return;
     }
     case "input_audio":
     case "audio": {
       const audio = part.input_audio;
+      counter.note("document");
       if (isJsonObject(audio)) counter.addTokens(audioTokens(audio.data, audio.format));
       return;
     }
     case "file":
     case "input_file": {
+      counter.note("document");
       const file = isJsonObject(part.file) ? part.file : part;
-      counter.addTokens(documentTokens(file.file_data, PAGE_TOKENS));
+      counter.addTokens(documentTextTokens(file.file_data, PAGE_TOKENS));
       return;
     }
     default:
@@ -111,11 +114,14 @@ function addPart(counter: TextTokenCounter, part: JsonObject, model: string): vo
   }
 }
 
-function addResponses(counter: TextTokenCounter, body: JsonObject): void {
+function addResponses(counter: InputTokenCounter, body: JsonObject): void {
   counter.addTokens(REPLY_TOKENS);
   if (typeof body.instructions === "string") {
     counter.addTokens(MESSAGE_TOKENS);
     addTextTokens(counter, body.instructions);
+  }
+  if (isGiven(body.previous_response_id) || isGiven(body.conversation) || isJsonObject(body.prompt)) {
+    counter.note("remote");
   }
   const input = body.input;
   if (typeof input === "string") {
@@ -129,7 +135,7 @@ function addResponses(counter: TextTokenCounter, body: JsonObject): void {
   if (isJsonObject(text) && isJsonObject(text.format)) addSchema(counter, text.format);
 }
 
-function addItem(counter: TextTokenCounter, item: unknown, model: string): void {
+function addItem(counter: InputTokenCounter, item: unknown, model: string): void {
   if (!isJsonObject(item)) return;
   switch (item.type) {
     case undefined:
@@ -146,23 +152,27 @@ function addItem(counter: TextTokenCounter, item: unknown, model: string): void 
       addContent(counter, item.output, model);
       return;
     case "reasoning":
+      // Its text is with the provider, who alone decides whether the model reads it again.
+      counter.note("remote");
       if (Array.isArray(item.summary)) addContent(counter, item.summary, model);
       return;
     case "item_reference":
+      counter.note("remote");
       return;
     default:
+      counter.note("remote");
       counter.addTokens(MESSAGE_TOKENS);
       addJsonTokens(counter, item);
   }
 }
 
 /** The schema of a structured answer is written into the prompt. */
-function addSchema(counter: TextTokenCounter, schema: unknown): void {
+function addSchema(counter: InputTokenCounter, schema: unknown): void {
   if (isJsonObject(schema) && schema.schema !== undefined) addJsonTokens(counter, schema.schema);
 }
 
 /** A text, texts, model tokens, or lists of model tokens: what embeddings and legacy completions take. */
-function addPrompt(counter: TextTokenCounter, prompt: unknown): void {
+function addPrompt(counter: InputTokenCounter, prompt: unknown): void {
   addTextTokens(counter, prompt);
   if (!Array.isArray(prompt)) return;
   for (const element of prompt) {
@@ -170,6 +180,11 @@ function addPrompt(counter: TextTokenCounter, prompt: unknown): void {
     else if (typeof element === "string") addTextTokens(counter, element);
     else if (Array.isArray(element)) counter.addTokens(element.length);
   }
+}
+
+/** A field that is there and not null. */
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
 }
 
 function modelName(body: JsonObject): string {
@@ -181,8 +196,11 @@ const PATCH_RULES: readonly (readonly [
   RegExp,
   { readonly multiplier: number; readonly patchesMax: number },
 ])[] = [
-  [/gpt-(4\.1|5)[^/]*-nano/, { multiplier: 2.46, patchesMax: 1536 }],
-  [/gpt-(4\.1|5)[^/]*-mini/, { multiplier: 1.62, patchesMax: 1536 }],
+  [/gpt-4\.1[^/]*-nano/, { multiplier: 2.46, patchesMax: 1536 }],
+  [/gpt-4\.1[^/]*-mini/, { multiplier: 1.62, patchesMax: 1536 }],
+  // The documentation gives these the multipliers of 4.1; recorded calls of one picture with all of them say otherwise.
+  [/gpt-5[^/]*-nano/, { multiplier: 1.5, patchesMax: 1536 }],
+  [/gpt-5[^/]*-mini/, { multiplier: 1.2, patchesMax: 1536 }],
   [/o4-mini/, { multiplier: 1.72, patchesMax: 1536 }],
   [/gpt-5\.[2-9]/, { multiplier: 1.2, patchesMax: 2500 }],
 ];

@@ -1,4 +1,4 @@
-import { TextTokenCounter } from "../../core/estimate/text-tokens.ts";
+import { InputTokenCounter } from "../../core/estimate/input-shape.ts";
 import { textWeightsOf, tokenFamilyOf } from "../../core/estimate/token-family.ts";
 import type { Endpoint, ParsedCall } from "../../ports/provider-format.ts";
 import { isNonEmptyArray, type JsonObject, parseJsonObject } from "../http/body-json.ts";
@@ -40,7 +40,7 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
   const model = modelOf(value, WORDING);
   const stream = streamOf(value, WORDING);
   const outputTokensMax = outputMax(endpoint, value);
-  const counter = new TextTokenCounter(textWeightsOf(tokenFamilyOf(model)));
+  const counter = new InputTokenCounter(textWeightsOf(tokenFamilyOf(model)));
   addInputTokens(counter, endpoint, value);
   const streamsUsageOnDemand = endpoint === "chat_completions" || endpoint === "completions";
   const spliced = stream && streamsUsageOnDemand ? withUsageIncluded(body) : undefined;
@@ -48,7 +48,11 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
     endpoint,
     model,
     stream,
-    estimate: { inputTokens: Math.round(counter.tokens), outputTokensMax },
+    estimate: {
+      inputTokens: Math.round(counter.tokens),
+      inputShape: counter.shapeAt(endpoint),
+      outputTokensMax,
+    },
     upstreamBody: spliced ?? body,
     usageSpliced: spliced !== undefined,
   };
