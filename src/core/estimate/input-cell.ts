@@ -53,7 +53,7 @@ export class InputCell {
   #recentError = 0;
   #recentCalls = 0;
   /** Calls put aside, and the mean logarithm of their actual ÷ estimate. */
-  readonly #aside: Evidence = newEvidence();
+  #aside: Evidence | undefined;
   #asideLog = 0;
   #reference: { readonly rawTokens: number; level: number } | undefined;
 
@@ -85,30 +85,20 @@ export class InputCell {
     this.#forget(1 - 1 / MEMORY_CALLS);
     addCall(this.#own, rawTokens, actualTokens, error);
     this.#noticeChange(error);
-    this.#refit(parent);
+    this.refit(parent);
     this.#followReference(rawTokens);
     return true;
   }
 
-  /** Evidence of another gateway in place of what it gave before; none takes it away. */
-  absorb(instance: string, evidence: Evidence | undefined, parent: CalibrationLine): void {
+  /** Evidence of another gateway in place of what it gave before; none takes it away. `refit` makes it count. */
+  absorb(instance: string, evidence: Evidence | undefined): void {
     if (evidence === undefined) this.#others.delete(instance);
-    else this.#others.set(instance, Float64Array.from(evidence));
-    this.#refit(parent);
+    else this.#others.set(instance, evidence);
   }
 
-  /** Own evidence of an earlier life. */
-  restore(evidence: Evidence, parent: CalibrationLine): void {
+  /** Own evidence of an earlier life. `refit` makes it count. */
+  restore(evidence: Evidence): void {
     addEvidence(this.#own, evidence, 1);
-    this.#refit(parent);
-  }
-
-  get isEmpty(): boolean {
-    return this.#others.size === 0 && callsIn(this.#own) === 0;
-  }
-
-  knows(instance: string): boolean {
-    return this.#others.has(instance);
   }
 
   /** The change since it was last told, where there is one; asking again tells nothing until the level moves once more. */
@@ -140,6 +130,7 @@ export class InputCell {
   #putAside(rawTokens: number, actualTokens: number, ratio: number, parent: CalibrationLine): boolean {
     const log = Math.log(ratio);
     if (Math.abs(log - this.#asideLog) > Math.log(CONSISTENT_FACTOR)) this.#dropAside();
+    this.#aside ??= newEvidence();
     const calls = callsIn(this.#aside);
     this.#asideLog += (log - this.#asideLog) / (calls + 1);
     addCall(this.#aside, rawTokens, actualTokens, 0);
@@ -149,13 +140,12 @@ export class InputCell {
     this.#dropAside();
     this.#recentError = 0;
     this.#recentCalls = 0;
-    this.#refit(parent);
+    this.refit(parent);
     return true;
   }
 
   #dropAside(): void {
-    if (callsIn(this.#aside) === 0) return;
-    this.#aside.fill(0);
+    this.#aside = undefined;
     this.#asideLog = 0;
   }
 
@@ -180,7 +170,8 @@ export class InputCell {
     for (const evidence of this.#others.values()) scaleEvidence(evidence, factor);
   }
 
-  #refit(parent: CalibrationLine): void {
+  /** Draws the line again: from all evidence, pulled to the parent's. */
+  refit(parent: CalibrationLine): void {
     const all = this.#all;
     all.fill(0);
     for (const evidence of this.#others.values()) addEvidence(all, evidence, 1);

@@ -43,6 +43,8 @@ const HUBER_ERROR = 0.3;
 /** No tokenizer, and no provider's frame, is further from another than this; it keeps a line monotone. */
 const SLOPE_MIN = 0.02;
 const SLOPE_MAX = 50;
+/** What rounding can add to a product of sums, generously. */
+const ROUNDING = 1e-6;
 /** A negative overhead (a frame that is smaller than ours) takes at most this share of an estimate. */
 const NEGATIVE_OVERHEAD_SHARE_MAX = 0.75;
 
@@ -113,5 +115,11 @@ export function estimateOn(line: CalibrationLine, rawTokens: number): number {
 export function parseEvidence(sums: unknown): Evidence | undefined {
   if (!Array.isArray(sums) || sums.length !== EVIDENCE_SUMS) return undefined;
   if (!sums.every((sum) => typeof sum === "number" && Number.isFinite(sum) && sum >= 0)) return undefined;
-  return Float64Array.from(sums);
+  const evidence = Float64Array.from(sums);
+  // No sums of real calls break this; a line through such would not be a number.
+  const isPossible =
+    callsIn(evidence) > 0 &&
+    (evidence[WEIGHTED_UV] as number) ** 2 <=
+      (evidence[WEIGHTED_UU] as number) * (evidence[WEIGHTED_VV] as number) * (1 + ROUNDING);
+  return isPossible ? evidence : undefined;
 }

@@ -12,8 +12,9 @@ const NAME_TOKENS = 1;
 const REPLY_TOKENS = 3;
 /** Frame of a tool call or its result in the history: recipient, channel, type. */
 const TOOL_CALL_TOKENS = 8;
-/** A page of a PDF: its text, and its picture for some models; 20 to 1,100 in recorded calls. */
+/** A page of a PDF: its text and its picture in chats, 220 to 1,000 in recorded calls; its text in the Responses API, 6 to 730. */
 const PAGE_TOKENS = 400;
+const PAGE_TEXT_TOKENS = 250;
 
 /** Adds everything of a body that the model reads. `body` comes from outside: whatever has another shape than expected counts as JSON text or not at all. */
 export function addInputTokens(counter: InputTokenCounter, endpoint: Endpoint, body: JsonObject): void {
@@ -105,7 +106,9 @@ function addPart(counter: InputTokenCounter, part: JsonObject, model: string): v
     case "input_file": {
       counter.note("document");
       const file = isJsonObject(part.file) ? part.file : part;
-      counter.addTokens(documentTextTokens(file.file_data, PAGE_TOKENS));
+      counter.addTokens(
+        documentTextTokens(file.file_data, part.type === "file" ? PAGE_TOKENS : PAGE_TEXT_TOKENS),
+      );
       return;
     }
     default:
