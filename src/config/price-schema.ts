@@ -83,4 +83,3 @@ export const unknownPriceSchema = z
   );
 
 export type PriceShape = z.output<typeof priceSchema>;
-export type UnknownPriceShape = z.output<typeof unknownPriceSchema>;
