@@ -3,7 +3,6 @@ import type { LimitReading } from "../core/limits/limit-spec.ts";
 import {
   actualsFor,
   type CallCharges,
-  type CallSize,
   type CallTarget,
   chargesFor,
   limitsOf,
@@ -14,15 +13,15 @@ import type { Clock } from "../ports/clock.ts";
 import type { LimitStore } from "../ports/limit-store.ts";
 import type { HeaderLimit, Refusal } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import { CallEstimates, type EstimatedCall } from "./call-estimates.ts";
 import { GuardedStore, type Held } from "./guarded-store.ts";
 import { overLimitRefusal, tooLargeRefusal } from "./refusal.ts";
 
 /** What is asked of the engine before a call is sent. */
-export interface CallRequest {
-  readonly caller: Caller;
-  readonly target: CallTarget;
-  readonly size: CallSize;
-}
+export type CallRequest = EstimatedCall;
+
+/** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
+export type UsageSource = "reported" | "counted";
 
 export type Admission =
   | { readonly kind: "admitted"; readonly reservation: Reservation; readonly limits: readonly HeaderLimit[] }
@@ -31,7 +30,7 @@ export type Admission =
 /** What an admitted call holds. Exactly one of `settle` and `release` counts: the first. */
 export interface Reservation {
   /** The call was sent; `usage` is absent where it used no model tokens. Resolves when it is charged or safely queued; never rejects. */
-  settle(usage: Usage | undefined): Promise<void>;
+  settle(usage: Usage | undefined, source?: UsageSource): Promise<void>;
   /** The call was never sent: everything goes back. */
   release(): Promise<void>;
 }
@@ -65,6 +64,7 @@ export class Engine {
   readonly #store: GuardedStore;
   readonly #telemetry: Telemetry;
   readonly #clock: Clock;
+  readonly #estimates: CallEstimates;
   #policy: CompiledPolicy;
 
   /** `store` and `fallback` are owned by whoever made them; close them after `stop`. */
@@ -79,6 +79,7 @@ export class Engine {
     this.#policy = options.policy;
     this.#telemetry = options.telemetry;
     this.#clock = options.clock;
+    this.#estimates = new CallEstimates(options.telemetry);
   }
 
   /** How many gateways share the store, this one included. */
@@ -104,7 +105,9 @@ export class Engine {
    * Decides whether the call may be sent now. A denial is a value; rejects with an `OperationalError` `store_unavailable` where a limit wants
    * nothing admitted unchecked, and with `invalid_request` where the caller's plan does not exist.
    */
-  async admit({ caller, target, size }: CallRequest): Promise<Admission> {
+  async admit(call: CallRequest): Promise<Admission> {
+    const { caller, target } = call;
+    const size = this.#estimates.sizeOf(call);
     const charges = chargesFor(this.#policy, caller, target, size, this.#clock.nowMs());
     // A call that no limit applies to needs no decision.
     if (charges.rules.length === 0) return { kind: "admitted", reservation: UNLIMITED, limits: [] };
@@ -119,7 +122,9 @@ export class Engine {
       this.#telemetry.count("shadow-exceeded", { limit: charges.rules[index].name });
     }
     this.#telemetry.count("call-admitted");
-    return { kind: "admitted", reservation: new HeldReservation(this.#store, charges, outcome.held), limits };
+    const learn = (usage: Usage) => this.#estimates.learn(call, size, usage);
+    const reservation = new HeldReservation(this.#store, charges, outcome.held, learn);
+    return { kind: "admitted", reservation, limits };
   }
 
   /** Every limit of the caller, as it stands. Rejects with `store_unavailable`. */
@@ -136,17 +141,20 @@ class HeldReservation implements Reservation {
   readonly #store: GuardedStore;
   readonly #charges: CallCharges;
   readonly #held: Held;
+  readonly #learn: (usage: Usage) => void;
   #isOpen = true;
 
-  constructor(store: GuardedStore, charges: CallCharges, held: Held) {
+  constructor(store: GuardedStore, charges: CallCharges, held: Held, learn: (usage: Usage) => void) {
     this.#store = store;
     this.#charges = charges;
     this.#held = held;
+    this.#learn = learn;
   }
 
-  async settle(usage: Usage | undefined): Promise<void> {
+  async settle(usage: Usage | undefined, source?: UsageSource): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    if (usage !== undefined && source === "reported") this.#learn(usage);
     await this.#store.settle(this.#held, actualsFor(this.#charges, usage));
   }
 

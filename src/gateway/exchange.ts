@@ -183,7 +183,8 @@ export class Exchange implements ResponseHandler, ResponseListener {
     if (metered.kind === "counted" && !isCut) telemetry.count("usage-missing");
     const inStreamError = this.#meter.inStreamError();
     if (inStreamError !== undefined) telemetry.count("call-failed", { by: "provider" });
-    return reservation.settle(metered.usage);
+    // Of a cut answer even the provider's own words are not about a whole one.
+    return reservation.settle(metered.usage, isCut ? "counted" : metered.kind);
   }
 }
 

@@ -18,6 +18,7 @@ export type TelemetryEvent =
   | "usage-missing"
   | "price-unknown"
   | "usage-implausible"
+  | "calibration-drifted"
   | "stream-cut"
   | "config-reloaded"
   | "config-rejected";

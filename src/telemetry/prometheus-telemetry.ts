@@ -47,6 +47,11 @@ const EVENTS: Readonly<
     help: "Calls under a limit on cost whose model has no known price, by what was done.",
     labels: ["price"],
   },
+  "calibration-drifted": {
+    name: "sluice_calibration_drifts_total",
+    help: "Times that the input estimates of a model have moved by more than a tenth; the log names the model.",
+    labels: ["provider"],
+  },
   "usage-implausible": {
     name: "sluice_usage_implausible_total",
     help: "Answers whose usage cannot be true, settled by what was counted.",

@@ -209,11 +209,15 @@ describe("parseCall", () => {
       Buffer.from('{"model":"m","prompt":["a","b"],"max_tokens":5,"best_of":4,"n":2}'),
     );
     assert.equal(legacy.estimate.outputTokensMax, 40);
+    assert.equal(legacy.estimate.answers, 8);
+    assert.equal(chat({ model: "m", reasoning_effort: "high" }).estimate.effort, "high");
     const embeddings = openaiFormat.parseCall("embeddings", Buffer.from('{"model":"m","input":[1,2,3]}'));
     assert.deepEqual(embeddings.estimate, {
       inputTokens: 3,
       inputShape: "embeddings/text",
       outputTokensMax: 0,
+      answers: 1,
+      effort: undefined,
     });
   });
 

@@ -31,4 +31,8 @@ export interface Estimate {
   readonly inputShape?: InputShape | undefined;
   /** The call's own maximum times the number of answers asked for; absent where it names none. */
   readonly outputTokensMax: number | undefined;
+  /** How many answers are asked for. Absent: one. */
+  readonly answers?: number | undefined;
+  /** How hard the model is asked to think, as the caller names it. Absent: nothing was said. */
+  readonly effort?: string | undefined;
 }

@@ -1,7 +1,7 @@
 import { InputTokenCounter } from "../../core/estimate/input-shape.ts";
 import { textWeightsOf, tokenFamilyOf } from "../../core/estimate/token-family.ts";
 import type { Endpoint, ParsedCall } from "../../ports/provider-format.ts";
-import { parseJsonObject } from "../http/body-json.ts";
+import { isJsonObject, type JsonObject, parseJsonObject } from "../http/body-json.ts";
 import { countOf, type FieldWording, modelOf, streamOf } from "../http/request-fields.ts";
 import { uncountedCall } from "../http/uncounted-call.ts";
 import { addInputTokens } from "./input-tokens.ts";
@@ -47,8 +47,17 @@ function parseKnown(endpoint: "messages" | "count_tokens", body: Buffer): Parsed
       inputTokens: Math.round(counter.tokens),
       inputShape: counter.shapeAt(endpoint),
       outputTokensMax,
+      effort: effortOf(value),
     },
     upstreamBody: body,
     usageSpliced: false,
   };
+}
+
+/** A thinking budget by its power of two, since a few tokens more are no other effort; `adaptive`, `disabled` as they stand. */
+function effortOf({ thinking }: JsonObject): string | undefined {
+  if (!isJsonObject(thinking)) return undefined;
+  const { type, budget_tokens: budget } = thinking;
+  if (typeof budget === "number" && budget > 0) return `2^${Math.floor(Math.log2(budget))}`;
+  return typeof type === "string" ? type : undefined;
 }

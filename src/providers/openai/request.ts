@@ -1,7 +1,7 @@
 import { InputTokenCounter } from "../../core/estimate/input-shape.ts";
 import { textWeightsOf, tokenFamilyOf } from "../../core/estimate/token-family.ts";
 import type { Endpoint, ParsedCall } from "../../ports/provider-format.ts";
-import { isNonEmptyArray, type JsonObject, parseJsonObject } from "../http/body-json.ts";
+import { isJsonObject, isNonEmptyArray, type JsonObject, parseJsonObject } from "../http/body-json.ts";
 import { withUsageIncluded } from "../http/json-splice.ts";
 import { cappedProduct, countOf, type FieldWording, modelOf, streamOf } from "../http/request-fields.ts";
 import { uncountedCall } from "../http/uncounted-call.ts";
@@ -39,7 +39,8 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
   const value = parseJsonObject(body, { notJson: NOT_JSON });
   const model = modelOf(value, WORDING);
   const stream = streamOf(value, WORDING);
-  const outputTokensMax = outputMax(endpoint, value);
+  const answers = answerCount(endpoint, value);
+  const outputTokensMax = outputMax(endpoint, value, answers);
   const counter = new InputTokenCounter(textWeightsOf(tokenFamilyOf(model)));
   addInputTokens(counter, endpoint, value);
   const streamsUsageOnDemand = endpoint === "chat_completions" || endpoint === "completions";
@@ -52,6 +53,8 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
       inputTokens: Math.round(counter.tokens),
       inputShape: counter.shapeAt(endpoint),
       outputTokensMax,
+      answers,
+      effort: effortOf(value),
     },
     upstreamBody: spliced ?? body,
     usageSpliced: spliced !== undefined,
@@ -59,15 +62,25 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
 }
 
 /** The most that the call lets the model write; of two names for it the larger, as hosts differ in which they obey. */
-function outputMax(endpoint: Endpoint, body: JsonObject): number | undefined {
+function outputMax(endpoint: Endpoint, body: JsonObject, answers: number): number | undefined {
   const maxima = ["max_tokens", "max_completion_tokens", "max_output_tokens"].map((field) =>
     countOf(body, field, WORDING),
   );
-  const answers = Math.max(countOf(body, "n", WORDING) ?? 1, countOf(body, "best_of", WORDING) ?? 1);
   if (endpoint === "embeddings") return 0;
   const given = maxima.filter((maximum) => maximum !== undefined);
-  const prompts = endpoint === "completions" ? promptCount(body.prompt) : 1;
-  return cappedProduct(given.length === 0 ? undefined : Math.max(...given), answers * prompts);
+  return cappedProduct(given.length === 0 ? undefined : Math.max(...given), answers);
+}
+
+/** How many answers are written, those that the caller never sees (`best_of`) included. */
+function answerCount(endpoint: Endpoint, body: JsonObject): number {
+  const each = Math.max(countOf(body, "n", WORDING) ?? 1, countOf(body, "best_of", WORDING) ?? 1);
+  return endpoint === "completions" ? each * promptCount(body.prompt) : each;
+}
+
+/** `reasoning_effort` of chat completions, `reasoning.effort` of responses. */
+function effortOf({ reasoning_effort: chat, reasoning }: JsonObject): string | undefined {
+  const effort = chat ?? (isJsonObject(reasoning) ? reasoning.effort : undefined);
+  return typeof effort === "string" ? effort : undefined;
 }
 
 /** A legacy completion answers every text, or list of model tokens, in a list. */

@@ -1,0 +1,94 @@
+import { InputCalibration } from "../core/estimate/input-calibration.ts";
+import { OutputCalibration } from "../core/estimate/output-quantile.ts";
+import type { Usage } from "../core/estimate/usage.ts";
+import type { CallSize, CallTarget } from "../core/policy/charges.ts";
+import { tokenUseOf } from "../core/policy/endpoint.ts";
+import type { Caller } from "../core/policy/policy.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
+
+/** A call of which the size is wanted. */
+export interface EstimatedCall {
+  readonly caller: Caller;
+  readonly target: CallTarget;
+  /** As the provider's format has estimated it. */
+  readonly size: CallSize;
+}
+
+/** So many calls between two looks at whether anything has drifted: the look goes over all groups. */
+const DRIFT_CHECK_CALLS = 200;
+
+/** The provider of an account, `PROVIDER/ACCOUNT`. */
+const providerOf = ({ account }: CallTarget): string => account?.slice(0, account.indexOf("/")) ?? "";
+
+/**
+ * What calls of a kind really use, learned from every settled one: corrects the estimate of the input (E1), and expects as much output as covers most calls
+ * of the kind (E2). One an engine; in this process's memory, new with every start.
+ */
+export class CallEstimates {
+  readonly #input = new InputCalibration();
+  readonly #output = new OutputCalibration();
+  readonly #telemetry: Telemetry;
+  #learned = 0;
+
+  constructor(telemetry: Telemetry) {
+    this.#telemetry = telemetry;
+  }
+
+  /** The size to hold. As it was given while nothing is known, and where no model tokens are used. */
+  sizeOf({ caller, target, size }: EstimatedCall): CallSize {
+    const use = tokenUseOf(target.endpoint);
+    if (use === "none") return size;
+    const { model } = target;
+    const { feature, plan } = caller;
+    const provider = providerOf(target);
+    const { inputShape, outputTokensMax, answers, effort } = size;
+    const inputTokens = Math.round(
+      this.#input.correct({ provider, model, shape: inputShape, feature }, size.inputTokens),
+    );
+    if (use === "input") return { inputTokens, outputTokensMax };
+    const outputTokensExpected = this.#output.expect(
+      { provider, model, feature, plan, effort },
+      { inputTokens, outputTokensMax, answers: answers ?? 1 },
+    );
+    return { inputTokens, outputTokensMax, outputTokensExpected };
+  }
+
+  /** A call has ended whole, and the provider has said what it used. `held` is what `sizeOf` gave for it. */
+  learn({ caller, target, size }: EstimatedCall, held: CallSize, usage: Usage): void {
+    const use = tokenUseOf(target.endpoint);
+    if (use === "none") return;
+    const { model } = target;
+    const { feature, plan } = caller;
+    const provider = providerOf(target);
+    const input = { provider, model, shape: size.inputShape, feature };
+    const isBelieved = this.#input.learn(input, size.inputTokens, usage.inputTokens) === "learned";
+    if (!isBelieved) this.#telemetry.count("usage-implausible");
+    if (use === "input_and_output") {
+      this.#output.observe(
+        { provider, model, feature, plan, effort: size.effort },
+        { inputTokens: held.inputTokens, outputTokensMax: held.outputTokensMax, answers: size.answers ?? 1 },
+        {
+          inputTokens: isBelieved ? usage.inputTokens : undefined,
+          outputTokens: usage.outputTokens,
+          missCounted: false,
+        },
+      );
+    }
+    this.#learned += 1;
+    if (this.#learned % DRIFT_CHECK_CALLS === 0) this.#tellDrift();
+  }
+
+  /** An alarm where estimates have come to be wrong by more than a tenth: a tokenizer, a price list or a prompt has changed (E7). */
+  #tellDrift(): void {
+    for (const { provider, model, shape, before, now } of this.#input.drift()) {
+      this.#telemetry.count("calibration-drifted", { provider });
+      this.#telemetry.log("warn", "the input estimates of a model have drifted", {
+        provider,
+        model,
+        shape,
+        before,
+        now,
+      });
+    }
+  }
+}
