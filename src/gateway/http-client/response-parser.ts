@@ -97,6 +97,7 @@ export class ResponseParser {
     const end = bytes.indexOf(HEAD_END, at);
     if (end === -1) {
       this.#hold(bytes, at);
+      assertLines(this.#held, 0, this.#heldBytes);
       return bytes.length;
     }
     if (end - at > HEAD_BYTES_MAX) throw tooLarge();
@@ -110,6 +111,8 @@ export class ResponseParser {
     const heldBefore = this.#heldBytes;
     this.#hold(bytes, at);
     const end = this.#held.subarray(0, this.#heldBytes).indexOf(HEAD_END, from);
+    // What comes behind the head may be anything.
+    assertLines(this.#held, heldBefore - 1, end === -1 ? this.#heldBytes : end + HEAD_END.length);
     if (end === -1) return bytes.length;
     const next = at + end + HEAD_END.length - heldBefore;
     const head = this.#held.toString("latin1", 0, end + 2);
@@ -127,7 +130,6 @@ export class ResponseParser {
       this.#held = grown;
     }
     bytes.copy(this.#held, this.#heldBytes, at, at + length - this.#heldBytes);
-    assertLines(this.#held, Math.max(0, this.#heldBytes - 1), length);
     this.#heldBytes = length;
   }
 

@@ -48,6 +48,12 @@ const wire = (...lines: readonly string[]) => lines.join("\r\n");
 
 const VALID: readonly (readonly [string, string, number, string])[] = [
   ["a length", wire("HTTP/1.1 200 OK", "Content-Length: 5", "X-A:  b \t", "", "hello"), 200, "hello"],
+  [
+    "a body of bare line ends",
+    wire("HTTP/1.1 200 OK", "content-length: 8", "", "{\n\ra\n\r}"),
+    200,
+    "{\n\ra\n\r}",
+  ],
   ["no reason and no space before it", wire("HTTP/1.1 200", "content-length:2", "", "ok"), 200, "ok"],
   ["no body at all", wire("HTTP/1.1 204 No Content", "", ""), 204, ""],
   ["a length of nothing", wire("HTTP/1.1 404 ", "content-length: 0", "", ""), 404, ""],
@@ -118,6 +124,15 @@ test("ResponseParser reads valid answers whole, in single bytes, and split at an
       assert.equal(found.code, "", name);
       assert.deepEqual([found.status, found.body, found.end], [status, body, "clean"], name);
     }
+  }
+});
+
+test("ResponseParser counts only the head as head where it comes in parts, whatever comes behind it (S1)", () => {
+  const body = "\n".repeat(70_000);
+  const all = wire("HTTP/1.1 200 OK", `content-length: ${body.length}`, "", body);
+  for (const at of [1, 20, 40]) {
+    const { code, end, body: read } = parse([bytes(all.slice(0, at)), bytes(all.slice(at))]);
+    assert.deepEqual([code, end, read.length], ["", "clean", body.length], `cut at ${at}`);
   }
 });
 
