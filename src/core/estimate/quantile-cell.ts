@@ -116,14 +116,13 @@ export class QuantileCell {
     const sum = new Float32Array(BUCKETS);
     this.#sharedTotal = 0;
     this.#sharedAt = this.own.added;
-    const contributions = [...this.#contributions].sort(([a], [b]) => (a < b ? -1 : 1));
-    for (const [, { counts, since }] of contributions) {
+    for (const { counts, since } of this.#contributions.values()) {
       const factor = RETENTION ** (this.own.added - since) / SHARED_SCALE;
       for (let i = 0; i < counts.length; i += 2) {
         sum[counts[i]] += counts[i + 1] * factor;
         this.#sharedTotal += counts[i + 1] * factor;
       }
     }
-    this.#shared = contributions.length === 0 ? undefined : sum;
+    this.#shared = this.#contributions.size === 0 ? undefined : sum;
   }
 }

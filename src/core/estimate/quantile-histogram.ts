@@ -1,6 +1,6 @@
 /**
- * Buckets of a histogram of lengths: exact up to `2 * STEPS`, then `STEPS` to an octave, so that a bucket is at most 1/16 of its lengths wide. The
- * last one takes everything above a million model tokens, more than any model writes.
+ * Buckets of a histogram of lengths: exact up to 31, then 16 to an octave, so that a bucket is at most 1/16 of its lengths wide. The last one takes
+ * everything above a million model tokens, more than any model writes.
  */
 const STEPS_BITS = 4;
 export const LENGTH_MAX = (1 << 20) - 1;
