@@ -144,6 +144,14 @@ identity: { anonymous: default }`).policy;
 const limit = (text: string) =>
   `plans:\n  free:\n    limits:\n      - { ${text} }\nidentity: { anonymous: free }`;
 
+test("settingsFromText lets a stream go on when a limit is used up, unless the limit says cut", () => {
+  const onExhausted = (text: string) =>
+    load(limit(`meter: tokens, limit: 1, per: 1m${text}`)).policy.plans.get("free")?.limits[0].onExhausted;
+  assert.equal(onExhausted(""), "continue");
+  assert.equal(onExhausted(", on_exhausted: continue"), "continue");
+  assert.equal(onExhausted(", on_exhausted: cut"), "cut");
+});
+
 /** Marks the place that a problem must name. */
 const MARK = "▸";
 
@@ -206,6 +214,16 @@ const WRONG: readonly (readonly [marked: string, key: string, words: string])[] 
     limit("limit: 1, per: 1m").replace("{ limit", "▸{ limit"),
     "plans.free.limits[0].meter",
     '"meter" is missing',
+  ],
+  [
+    limit("meter: requests, limit: 1, per: 1m, ▸on_exhausted: cut"),
+    "plans.free.limits[0].on_exhausted",
+    "the meter requests is known when a call starts",
+  ],
+  [
+    limit("meter: tokens, limit: 1, per: 1m, on_exhausted: ▸stop"),
+    "plans.free.limits[0].on_exhausted",
+    'found "stop"; allowed: one of continue, cut',
   ],
   [
     limit("meter: requests, limit: 1").replace("{ meter", "▸{ meter"),

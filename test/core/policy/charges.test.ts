@@ -7,6 +7,8 @@ import {
   type CallSize,
   type CallTarget,
   chargesFor,
+  cuttingRule,
+  extensionFor,
   limitsOf,
 } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../../src/core/policy/compiled-policy.ts";
@@ -258,6 +260,59 @@ test("actualsFor has the shape of the charges, and counts the request of an answ
     actualsFor(held, undefined).map(({ key }) => key),
     held.subjects.map(({ key }) => key),
   );
+});
+
+test("extensionFor holds more on the limits that count output and do not hold the most already", () => {
+  const policy = policyOf(
+    [
+      limitRule({ name: "requests" }),
+      limitRule({ name: "open", meter: "concurrency" }),
+      limitRule({ name: "in", meter: "input_tokens", limit: 1_000 }),
+      limitRule({ name: "out", meter: "output_tokens", limit: 5_000 }),
+      tokens(9_000, { weights: { input: 1, cachedInput: 1, output: 1.5 } }),
+      tokens(8_000, { reserve: "worst_case" }),
+      tokens(7_000, { reserve: "none" }),
+      tokens(6_000, { reserve: "none", onExhausted: "cut" }),
+    ],
+    [tokens(5_000, { scope: ["global"] })],
+  );
+  const extended = (size: CallSize) => {
+    const held = chargesFor(policy, ALICE, CHAT, size, NOW_MS);
+    const extension = extensionFor(held, 101);
+    assert.deepEqual(
+      extension.map(({ key, charges }) => [key, charges.map(({ spec }) => spec)]),
+      held.subjects.map(({ key, charges }) => [key, charges.map(({ spec }) => spec)]),
+    );
+    return extension.map(({ charges }) => charges.map(({ hold, need }) => `${hold}/${need}`));
+  };
+  const others = ["0/0", "0/0", "0/0", "101/101", "152/152"];
+  assert.deepEqual(extended({ ...SIZE, outputTokensMax: 500 }), [
+    [...others, "0/0", "0/0", "0/1"],
+    ["101/101"],
+  ]);
+  assert.deepEqual(extended(SIZE), [[...others, "101/101", "0/0", "0/1"], ["101/101"]]);
+});
+
+test("cuttingRule names the first limit that cuts and is used up, and none where only others are", () => {
+  const policy = policyOf([
+    limitRule({ name: "requests" }),
+    tokens(5_000),
+    tokens(4_000, { onExhausted: "cut", mode: "shadow" }),
+    tokens(3_000, { onExhausted: "cut" }),
+    tokens(2_000, { onExhausted: "cut", reserve: "none" }),
+  ]);
+  const held = chargesFor(policy, ALICE, CHAT, SIZE, NOW_MS);
+  const extension = extensionFor(held, 100);
+  const cut = (...remaining: readonly number[]) =>
+    cuttingRule(
+      held,
+      extension,
+      remaining.map((left) => ({ used: 0, held: 0, remaining: left, moreInMs: 0, fullInMs: 0 })),
+    )?.name;
+  assert.equal(cut(0, 0, 0, 100, 1), undefined);
+  assert.equal(cut(0, 0, 0, 99, 1), "tokens-3000");
+  assert.equal(cut(0, 500, 500, 500, 0), "tokens-2000");
+  assert.equal(cut(0, -5, 500, -5, -5), "tokens-3000");
 });
 
 test("limitsOf gives every limit that a caller has, by subject, whatever the call would be", () => {
