@@ -1,0 +1,145 @@
+import { GrowingHold } from "../../src/core/estimate/growing-hold.ts";
+import { OutputCalibration, type OutputGroup } from "../../src/core/estimate/output-quantile.ts";
+import { EventQueue } from "./event-queue.ts";
+
+/** A call as recorded. */
+export interface RecordedCall {
+  readonly atSeconds: number;
+  readonly group: OutputGroup;
+  readonly inputTokensEstimated: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly outputTokensMax: number | undefined;
+}
+
+/** How an answer takes its time. All 0: every outcome is known before the next call. */
+export interface Pace {
+  readonly firstTokenSeconds: number;
+  readonly tokenSeconds: number;
+}
+
+export interface HoldResult {
+  /** Share of calls whose hold at admission covered their total. */
+  readonly coverage: number;
+  /** The least share in any `WINDOW_CALLS` in a row; of all where there are fewer. */
+  readonly coverageMin: number;
+  /** Held at admission ÷ used, input and output, summed. */
+  readonly heldShare: number;
+  /** The same for the output alone. */
+  readonly heldOutputShare: number;
+  /** What was held at most, extensions included, ÷ used. */
+  readonly peakShare: number;
+  readonly extensionsPerCall: number;
+  /** The largest sum, over the calls open at one time, of what they will use beyond their holds, in model tokens. */
+  readonly exposureMax: number;
+}
+
+/** What the policies under comparison hold; `undefined` stands for the calibrated hold. */
+export type FixedHold = ((call: RecordedCall) => number) | undefined;
+
+/** E2 is over any so many calls in a row. */
+export const WINDOW_CALLS = 2_000;
+/** Held while nothing at all is known, as the configuration's default. */
+const OUTPUT_DEFAULT = 1_024;
+
+function coverageMin(covered: readonly boolean[]): number {
+  const window = Math.min(WINDOW_CALLS, covered.length);
+  let inWindow = 0;
+  let least = window;
+  covered.forEach((isCovered, i) => {
+    inWindow += Number(isCovered) - (i >= window ? Number(covered[i - window]) : 0);
+    if (i >= window - 1) least = Math.min(least, inWindow);
+  });
+  return least / window;
+}
+
+class Simulation {
+  readonly #calibration = new OutputCalibration();
+  readonly #queue = new EventQueue();
+  readonly #pace: Pace;
+  readonly #fixed: FixedHold;
+  readonly #covered: boolean[] = [];
+  #used = 0;
+  #usedOutput = 0;
+  #held = 0;
+  #heldOutput = 0;
+  #peak = 0;
+  #extensions = 0;
+  #exposure = 0;
+  #exposureMax = 0;
+
+  constructor(pace: Pace, fixed: FixedHold) {
+    this.#pace = pace;
+    this.#fixed = fixed;
+  }
+
+  run(calls: readonly RecordedCall[]): HoldResult {
+    for (const call of calls) {
+      this.#queue.runUntil(call.atSeconds);
+      this.#start(call);
+    }
+    this.#queue.runUntil(Number.POSITIVE_INFINITY);
+    return {
+      coverage: this.#covered.filter(Boolean).length / calls.length,
+      coverageMin: coverageMin(this.#covered),
+      heldShare: this.#held / this.#used,
+      heldOutputShare: this.#heldOutput / this.#usedOutput,
+      peakShare: this.#peak / this.#used,
+      extensionsPerCall: this.#extensions / calls.length,
+      exposureMax: this.#exposureMax,
+    };
+  }
+
+  #start(call: RecordedCall): void {
+    const size = this.#sizeOf(call);
+    const output = this.#fixed?.(call) ?? this.#calibration.expect(call.group, size) ?? OUTPUT_DEFAULT;
+    const total = call.inputTokens + call.outputTokens;
+    const held = call.inputTokensEstimated + output;
+    this.#covered.push(held >= total);
+    this.#used += total;
+    this.#usedOutput += call.outputTokens;
+    this.#held += held;
+    this.#heldOutput += output;
+    const beyond = Math.max(0, total - held);
+    this.#exposure += beyond;
+    this.#exposureMax = Math.max(this.#exposureMax, this.#exposure);
+    const hold = new GrowingHold(output, call.outputTokensMax);
+    const state = { missCounted: false };
+    if (this.#fixed === undefined) this.#watch(call, hold, state, output + 1);
+    this.#at(call, call.outputTokens, () => {
+      this.#exposure -= beyond;
+      this.#peak += call.inputTokensEstimated + hold.heldTokens;
+      if (this.#fixed !== undefined) return;
+      const { inputTokens, outputTokens } = call;
+      this.#calibration.observe(call.group, size, { inputTokens, outputTokens, ...state });
+    });
+  }
+
+  /** The moments at which a stream outgrows its hold, or must extend it. */
+  #watch(call: RecordedCall, hold: GrowingHold, state: { missCounted: boolean }, emitted: number): void {
+    if (emitted > call.outputTokens) return;
+    this.#at(call, emitted, () => {
+      if (!state.missCounted) {
+        state.missCounted = this.#calibration.outgrew(call.group, this.#sizeOf(call), emitted);
+      }
+      if (hold.due(emitted) !== undefined) {
+        hold.extended();
+        this.#extensions++;
+      }
+      this.#watch(call, hold, state, Math.max(emitted + 1, Math.ceil(0.9 * hold.heldTokens)));
+    });
+  }
+
+  #at(call: RecordedCall, emitted: number, happen: () => void): void {
+    const { firstTokenSeconds, tokenSeconds } = this.#pace;
+    this.#queue.add(call.atSeconds + firstTokenSeconds + emitted * tokenSeconds, happen);
+  }
+
+  #sizeOf({ inputTokensEstimated, outputTokensMax }: RecordedCall) {
+    return { inputTokens: inputTokensEstimated, outputTokensMax, answers: 1 };
+  }
+}
+
+/** Lets calls run as they were recorded, with a hold for each, and compares what was held with what they used. */
+export const simulateHolds = (calls: readonly RecordedCall[], pace: Pace, fixed: FixedHold): HoldResult =>
+  new Simulation(pace, fixed).run(calls);
