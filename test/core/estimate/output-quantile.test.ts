@@ -153,6 +153,13 @@ test("OutputCalibration covers the total where the input is underestimated (E2)"
   assert.ok(covered >= COVERED_MIN, `${covered} of ${WINDOW}`);
 });
 
+test("OutputCalibration does not hold for others what a tool of the provider's has read into one call (E3)", () => {
+  const calibration = new OutputCalibration();
+  const outcome = { inputTokens: 100_000, outputTokens: 50, missCounted: false };
+  for (let i = 0; i < 3; i++) calibration.observe(GROUP, CALL, outcome);
+  assert.ok((calibration.expect(GROUP, CALL) ?? 0) <= 1_000);
+});
+
 test("OutputCalibration never holds more than the call's own maximum, and more for more answers (E5)", () => {
   fc.assert(
     fc.property(
