@@ -50,7 +50,7 @@ const VALID: readonly (readonly [string, string, number, string])[] = [
   ["a length", wire("HTTP/1.1 200 OK", "Content-Length: 5", "X-A:  b \t", "", "hello"), 200, "hello"],
   [
     "a body of bare line ends",
-    wire("HTTP/1.1 200 OK", "content-length: 8", "", "{\n\ra\n\r}"),
+    wire("HTTP/1.1 200 OK", "content-length: 7", "", "{\n\ra\n\r}"),
     200,
     "{\n\ra\n\r}",
   ],
