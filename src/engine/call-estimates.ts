@@ -53,8 +53,21 @@ export class CallEstimates {
     return { inputTokens, outputTokensMax, outputTokensExpected };
   }
 
-  /** A call has ended whole, and the provider has said what it used. `held` is what `sizeOf` gave for it. */
-  learn({ caller, target, size }: EstimatedCall, held: CallSize, usage: Usage): void {
+  /**
+   * A call that is still running has written more than was expected of it. Says whether that was counted as a miss, see `OutputCalibration.outgrew`. `held` is
+   * what `sizeOf` gave for it.
+   */
+  outgrew({ caller, target, size }: EstimatedCall, held: CallSize, emittedTokens: number): boolean {
+    const { feature, plan } = caller;
+    return this.#output.outgrew(
+      { provider: providerOf(target), model: target.model, feature, plan, effort: size.effort },
+      { inputTokens: held.inputTokens, outputTokensMax: held.outputTokensMax, answers: size.answers ?? 1 },
+      emittedTokens,
+    );
+  }
+
+  /** A call has ended whole, and the provider has said what it used. `missCounted`: what `outgrew` has said of it. */
+  learn({ caller, target, size }: EstimatedCall, held: CallSize, usage: Usage, missCounted: boolean): void {
     const use = tokenUseOf(target.endpoint);
     if (use === "none") return;
     const { model } = target;
@@ -70,7 +83,7 @@ export class CallEstimates {
         {
           inputTokens: isBelieved ? usage.inputTokens : undefined,
           outputTokens: usage.outputTokens,
-          missCounted: false,
+          missCounted,
         },
       );
     }

@@ -1,12 +1,5 @@
-import type { Usage } from "../core/estimate/usage.ts";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
-import {
-  actualsFor,
-  type CallCharges,
-  type CallTarget,
-  chargesFor,
-  limitsOf,
-} from "../core/policy/charges.ts";
+import { type CallCharges, type CallTarget, chargesFor, limitsOf } from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Caller, LimitRule } from "../core/policy/policy.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -14,26 +7,16 @@ import type { LimitStore } from "../ports/limit-store.ts";
 import type { HeaderLimit, Refusal } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { CallEstimates, type EstimatedCall } from "./call-estimates.ts";
-import { GuardedStore, type Held } from "./guarded-store.ts";
+import { GuardedStore } from "./guarded-store.ts";
+import { HeldReservation, type Reservation } from "./held-reservation.ts";
 import { overLimitRefusal, tooLargeRefusal } from "./refusal.ts";
 
 /** What is asked of the engine before a call is sent. */
 export type CallRequest = EstimatedCall;
 
-/** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
-export type UsageSource = "reported" | "counted";
-
 export type Admission =
   | { readonly kind: "admitted"; readonly reservation: Reservation; readonly limits: readonly HeaderLimit[] }
   | { readonly kind: "refused"; readonly refusal: Refusal; readonly limits: readonly HeaderLimit[] };
-
-/** What an admitted call holds. Exactly one of `settle` and `release` counts: the first. */
-export interface Reservation {
-  /** The call was sent; `usage` is absent where it used no model tokens. Resolves when it is charged or safely queued; never rejects. */
-  settle(usage: Usage | undefined, source?: UsageSource): Promise<void>;
-  /** The call was never sent: everything goes back. */
-  release(): Promise<void>;
-}
 
 const SECOND_MS = 1_000;
 const CALENDAR_SECONDS = { day: 86_400, week: 604_800, month: 2_678_400 } as const;
@@ -122,8 +105,7 @@ export class Engine {
       this.#telemetry.count("shadow-exceeded", { limit: charges.rules[index].name });
     }
     this.#telemetry.count("call-admitted");
-    const learn = (usage: Usage) => this.#estimates.learn(call, size, usage);
-    const reservation = new HeldReservation(this.#store, charges, outcome.held, learn);
+    const reservation = new HeldReservation(this.#store, this.#estimates, call, size, charges, outcome.held);
     return { kind: "admitted", reservation, limits };
   }
 
@@ -135,35 +117,11 @@ export class Engine {
   }
 }
 
-const UNLIMITED: Reservation = { settle: async () => {}, release: async () => {} };
-
-class HeldReservation implements Reservation {
-  readonly #store: GuardedStore;
-  readonly #charges: CallCharges;
-  readonly #held: Held;
-  readonly #learn: (usage: Usage) => void;
-  #isOpen = true;
-
-  constructor(store: GuardedStore, charges: CallCharges, held: Held, learn: (usage: Usage) => void) {
-    this.#store = store;
-    this.#charges = charges;
-    this.#held = held;
-    this.#learn = learn;
-  }
-
-  async settle(usage: Usage | undefined, source?: UsageSource): Promise<void> {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    if (usage !== undefined && source === "reported") this.#learn(usage);
-    await this.#store.settle(this.#held, actualsFor(this.#charges, usage));
-  }
-
-  async release(): Promise<void> {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    await this.#store.release(this.#held, actualsFor(this.#charges, undefined));
-  }
-}
+const UNLIMITED: Reservation = {
+  settle: async () => {},
+  release: async () => {},
+  grow: () => undefined,
+};
 
 function headerLimits(charges: CallCharges, readings: readonly LimitReading[]): HeaderLimit[] {
   const limits: HeaderLimit[] = [];

@@ -102,6 +102,25 @@ export class GuardedStore {
     }
   }
 
+  /**
+   * Holds more for a call that is open. Undefined where nobody can say whether it is held now: the store is away, and what was held stays. A call that was
+   * admitted without the store is not extended.
+   */
+  async extend(
+    held: Held,
+    subjects: readonly SubjectCharges[],
+    step: number,
+    force: boolean,
+  ): Promise<ReserveOutcome | undefined> {
+    if (held.local !== undefined) return undefined;
+    try {
+      return await this.#store.extend({ id: held.id, subjects, ttlMs: RESERVATION_TTL_MS, step, force });
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      return undefined;
+    }
+  }
+
   /** Never rejects (L8): what cannot be settled now is settled when the store is back. */
   async settle(held: Held, subjects: Settlements): Promise<void> {
     if (held.local !== undefined) await this.#settleLocally(held.id, held.local, subjects);

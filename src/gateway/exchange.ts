@@ -1,6 +1,12 @@
 import type { Usage } from "../core/estimate/usage.ts";
-import type { Reservation } from "../engine/engine.ts";
-import type { ParsedCall, ProviderFormat, RawHeaders, UsageMeter } from "../ports/provider-format.ts";
+import type { Reservation } from "../engine/held-reservation.ts";
+import type {
+  ParsedCall,
+  ProviderFormat,
+  RawHeaders,
+  Refusal,
+  UsageMeter,
+} from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { downstreamHeaders } from "./headers.ts";
 import type { CallController, ResponseHandler } from "./http-client/call.ts";
@@ -79,11 +85,35 @@ export class Exchange implements ResponseHandler, ResponseListener {
 
   onData(chunk: Buffer, isLast: boolean): void {
     const bytes = this.#meter === undefined ? chunk : this.#meter.push(chunk);
+    if (!isLast) this.#grow();
     if (this.#readerGone || bytes.length === 0) return;
     // With the end in one write.
     if (isLast) this.#last = bytes;
     // The provider waits for a slow reader (S3).
     else if (!this.#response.write(bytes)) this.#controller?.pause();
+  }
+
+  /** What has been written so far may be more than is held for it. */
+  #grow(): void {
+    const emitted = this.#meter?.emittedTokens() ?? 0;
+    if (emitted === 0) return;
+    const { reservation, telemetry } = this.#options;
+    reservation.grow(emitted)?.then(
+      (refusal) => {
+        if (refusal !== undefined) this.#cutShort(refusal);
+      },
+      (error: unknown) => telemetry.log("error", "a hold could not grow", { error: String(error) }),
+    );
+  }
+
+  /** A limit is used up that wants the stream to end: with the provider's own error event, and no more to pay for. */
+  #cutShort(refusal: Refusal): void {
+    const { call, format, requestId, telemetry } = this.#options;
+    if (this.#state !== "relaying" || call === undefined) return;
+    telemetry.count("stream-cut", { by: "limit" });
+    this.#done(() => this.#settle(true));
+    this.#controller?.abort();
+    if (!this.#readerGone) this.#response.end(format.inStreamRefusal(call, refusal, requestId));
   }
 
   onEnd(): void {

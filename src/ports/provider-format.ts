@@ -42,6 +42,8 @@ export interface UsageMeter {
   metered(): MeteredUsage;
   /** The code of an error that came inside a stream after its 200 (`overloaded_error`), if one came (S4). */
   inStreamError(): string | undefined;
+  /** What the model has written so far, estimated in model tokens; 0 for answers that are no streams. */
+  emittedTokens(): number;
 }
 
 /** A limit with how it stands for the caller, for headers. */
@@ -98,5 +100,7 @@ export interface ProviderFormat {
   /** Whether a header of the provider's answer is about the provider's limits or identity and must not reach the client. */
   hidesHeader(name: string): boolean;
   refusal(refusal: Refusal, requestId: string): HttpAnswer;
+  /** The same inside a stream whose status is sent already: the event with which the provider itself ends a stream that fails. */
+  inStreamRefusal(call: ParsedCall, refusal: Refusal, requestId: string): Buffer;
   failure(error: OperationalError, requestId: string): HttpAnswer;
 }

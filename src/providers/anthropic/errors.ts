@@ -1,5 +1,5 @@
 import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
-import type { HttpAnswer, Refusal } from "../../ports/provider-format.ts";
+import type { HttpAnswer, ParsedCall, Refusal } from "../../ports/provider-format.ts";
 import { isJsonObject } from "../http/body-json.ts";
 import {
   FAILURE_STATUS,
@@ -8,6 +8,7 @@ import {
   refusalRetryHeaders,
   retryAfterHeaders,
 } from "../http/error-answer.ts";
+import { serverSentEvent } from "../http/in-stream-refusal.ts";
 
 const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
   store_unavailable: "api_error",
@@ -21,6 +22,12 @@ const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
 export function refusal(refused: Refusal, requestId: string): HttpAnswer {
   const headers = ["request-id", requestId, ...refusalRetryHeaders(refused)];
   return jsonAnswer(429, headers, errorBody("rate_limit_error", refused.message, refused.code, requestId));
+}
+
+/** The event with which the provider itself ends a stream, as with `overloaded_error`. */
+export function inStreamRefusal(_call: ParsedCall, refused: Refusal, requestId: string): Buffer {
+  const body = errorBody("rate_limit_error", refused.message, refused.code, requestId);
+  return serverSentEvent("error", JSON.stringify(body));
 }
 
 export function failure(error: OperationalError, requestId: string): HttpAnswer {

@@ -58,6 +58,10 @@ export class MessageEvents implements StreamReader {
     return { kind: "counted", usage: countedUsage(this.#call, this.#emitted.tokens, usage) };
   }
 
+  get emittedTokens(): number {
+    return this.#emitted.tokens;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

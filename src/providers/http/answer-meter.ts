@@ -54,6 +54,11 @@ export class AnswerMeter implements UsageMeter {
     return undefined;
   }
 
+  /** The answer comes as a whole. */
+  emittedTokens(): number {
+    return 0;
+  }
+
   #writtenTokens(): number {
     if (this.#call.endpoint === "embeddings" || this.#headBytes === 0) return 0;
     const head = Buffer.concat(this.#head).toString("latin1");
@@ -75,6 +80,7 @@ export const UNCOUNTED_METER: UsageMeter = {
   finish: () => EMPTY,
   metered: () => ({ kind: "none" }),
   inStreamError: () => undefined,
+  emittedTokens: () => 0,
 };
 
 /** A usage from the estimate of the input and a count of the output. */

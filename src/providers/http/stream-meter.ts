@@ -12,6 +12,7 @@ export interface StreamReader {
   /** `hasFinished`: the provider has ended the stream itself. */
   metered(hasFinished: boolean): MeteredUsage;
   inStreamError(): string | undefined;
+  readonly emittedTokens: number;
 }
 
 /** An event longer than this is not kept but watched for its usage as it passes (S3). Answers with all their output in the last event stay far below it. */
@@ -80,6 +81,10 @@ export class StreamMeter implements UsageMeter {
 
   inStreamError(): string | undefined {
     return this.#reader.inStreamError();
+  }
+
+  emittedTokens(): number {
+    return this.#reader.emittedTokens;
   }
 
   /** The usual case: whole events, with LF line ends. */

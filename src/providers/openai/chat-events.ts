@@ -51,6 +51,10 @@ export class ChatEvents implements StreamReader {
     return { kind: "counted", usage: countedUsage(this.#call, this.#emitted.tokens, this.#usage) };
   }
 
+  get emittedTokens(): number {
+    return this.#emitted.tokens;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

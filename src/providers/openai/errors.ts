@@ -1,5 +1,5 @@
 import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
-import type { HttpAnswer, Refusal } from "../../ports/provider-format.ts";
+import type { HttpAnswer, ParsedCall, Refusal } from "../../ports/provider-format.ts";
 import { isJsonObject } from "../http/body-json.ts";
 import {
   FAILURE_STATUS,
@@ -8,6 +8,7 @@ import {
   refusalRetryHeaders,
   retryAfterHeaders,
 } from "../http/error-answer.ts";
+import { serverSentEvent } from "../http/in-stream-refusal.ts";
 
 const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
   store_unavailable: "server_error",
@@ -21,6 +22,16 @@ const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
 export function refusal(refused: Refusal, requestId: string): HttpAnswer {
   const headers = ["x-request-id", requestId, ...refusalRetryHeaders(refused)];
   return jsonAnswer(429, headers, errorBody(refused.message, refusalType(refused), refused.code));
+}
+
+/** Chat completions end a failing stream with a chunk that is an error; the Responses API with an event `error`. */
+export function inStreamRefusal(call: ParsedCall, refused: Refusal): Buffer {
+  const { message, code } = refused;
+  if (call.endpoint === "responses") {
+    const event = { type: "error", code, message, param: null, sequence_number: 0 };
+    return serverSentEvent("error", JSON.stringify(event));
+  }
+  return serverSentEvent(undefined, JSON.stringify(errorBody(message, refusalType(refused), code)));
 }
 
 export function failure(error: OperationalError, requestId: string): HttpAnswer {

@@ -62,6 +62,10 @@ export class ResponsesEvents implements StreamReader {
     return { kind: "counted", usage: countedUsage(this.#call, this.#emitted.tokens) };
   }
 
+  get emittedTokens(): number {
+    return this.#emitted.tokens;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

@@ -1,0 +1,121 @@
+import { GrowingHold, type HoldExtension } from "../core/estimate/growing-hold.ts";
+import type { Usage } from "../core/estimate/usage.ts";
+import {
+  actualsFor,
+  type CallCharges,
+  type CallSize,
+  cuttingRule,
+  extensionFor,
+} from "../core/policy/charges.ts";
+import type { Refusal } from "../ports/provider-format.ts";
+import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
+import type { GuardedStore, Held } from "./guarded-store.ts";
+import { overLimitRefusal } from "./refusal.ts";
+
+/** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
+export type UsageSource = "reported" | "counted";
+
+/** What an admitted call holds. Exactly one of `settle` and `release` counts: the first. */
+export interface Reservation {
+  /** The call was sent; `usage` is absent where it used no model tokens. Resolves when it is charged or safely queued; never rejects. */
+  settle(usage: Usage | undefined, source?: UsageSource): Promise<void>;
+  /** The call was never sent: everything goes back. */
+  release(): Promise<void>;
+  /**
+   * The answer has so much output so far. Holds more where that comes near to what is held; resolves with a refusal where a limit that is used up wants the
+   * stream to end (`on_exhausted: cut`). Undefined, which costs next to nothing, while enough is held. Never rejects.
+   */
+  grow(emittedTokens: number): Promise<Refusal | undefined> | undefined;
+}
+
+/** What the engine has admitted: held in the store, grown with the answer, learned from at its end. */
+export class HeldReservation implements Reservation {
+  readonly #store: GuardedStore;
+  readonly #estimates: CallEstimates;
+  readonly #call: EstimatedCall;
+  readonly #size: CallSize;
+  readonly #charges: CallCharges;
+  readonly #held: Held;
+  readonly #hold: GrowingHold;
+  #missCounted = false;
+  #isOpen = true;
+
+  constructor(
+    store: GuardedStore,
+    estimates: CallEstimates,
+    call: EstimatedCall,
+    size: CallSize,
+    charges: CallCharges,
+    held: Held,
+  ) {
+    this.#store = store;
+    this.#estimates = estimates;
+    this.#call = call;
+    this.#size = size;
+    this.#charges = charges;
+    this.#held = held;
+    this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
+  }
+
+  async settle(usage: Usage | undefined, source?: UsageSource): Promise<void> {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    if (usage !== undefined && source === "reported") {
+      this.#estimates.learn(this.#call, this.#size, usage, this.#missCounted);
+    }
+    await this.#store.settle(this.#held, actualsFor(this.#charges, usage));
+  }
+
+  async release(): Promise<void> {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    await this.#store.release(this.#held, actualsFor(this.#charges, undefined));
+  }
+
+  grow(emittedTokens: number): Promise<Refusal | undefined> | undefined {
+    if (!this.#isOpen) return undefined;
+    const due = this.#hold.due(emittedTokens);
+    if (due === undefined) return undefined;
+    if (!this.#missCounted && this.#hold.isOutgrown(emittedTokens)) {
+      this.#missCounted = this.#estimates.outgrew(this.#call, this.#size, emittedTokens);
+    }
+    return this.#extend(due);
+  }
+
+  async #extend({ step, outputTokens }: HoldExtension): Promise<Refusal | undefined> {
+    const subjects = extensionFor(this.#charges, outputTokens);
+    if (subjects.every(({ charges }) => charges.every(({ need }) => need === 0))) {
+      this.#hold.extended();
+      return undefined;
+    }
+    const outcome = await this.#store.extend(this.#held, subjects, step, false);
+    switch (outcome?.kind) {
+      case undefined:
+        this.#hold.unknown();
+        return undefined;
+      case "admitted":
+        this.#hold.extended();
+        return undefined;
+      case "closed":
+        this.#hold.exhausted();
+        return undefined;
+      case "refused":
+      case "never_fits":
+        break;
+    }
+    const rule = cuttingRule(this.#charges, subjects, outcome.readings);
+    if (rule === undefined) {
+      // It is used whether it is held or not: held, other calls wait for it.
+      const forced = await this.#store.extend(this.#held, subjects, step, true);
+      if (forced?.kind === "admitted") this.#hold.extended();
+      else if (forced === undefined) this.#hold.unknown();
+      else this.#hold.exhausted();
+      return undefined;
+    }
+    this.#hold.exhausted();
+    const index = this.#charges.rules.indexOf(rule);
+    const { need } = subjects.flatMap(({ charges }) => charges)[index];
+    const waitMs = outcome.kind === "refused" ? outcome.waitMs : 0;
+    return overLimitRefusal(rule, need, outcome.readings[index], waitMs);
+  }
+}
