@@ -4,11 +4,11 @@
  *
  * Beside it, holding `max_tokens`: the call's own where it names one. The traces do not say what their calls named; 4,096 stands for it, which three
  * quarters of the recorded calls that name one do. Recorded usages once with the input that the provider counted, so that the output estimate is seen by
- * itself, and once with the uncalibrated estimate. Holding nothing covers no call; what it risks is what calls under way will use (exposure).
+ * itself, and once with the calibrated estimate. Holding nothing covers no call; what it risks is what calls under way will use (exposure).
  */
 import { fixtureTraces, fullTraces, shuffled, type TraceCall } from "../test/support/output-traces.ts";
 import type { Benchmark, Figure, RunOptions } from "./benchmark.ts";
-import { recordedUsages } from "./support/recorded-usages.ts";
+import { recordedUsages, withCalibratedInput } from "./support/recorded-usages.ts";
 import { type HoldResult, type Pace, type RecordedCall, simulateHolds } from "./support/simulate-holds.ts";
 
 const COVERAGE_MIN_PERCENT = 88;
@@ -53,8 +53,8 @@ function scenarios(): ReadonlyMap<string, readonly RecordedCall[]> {
     const counted = usages.map((call) => ({ ...call, inputTokensEstimated: call.inputTokens }));
     result.set("recorded usages", counted);
     result.set("recorded usages shuffled", paced(shuffled(counted, 1)));
-    result.set("recorded usages, input estimated", usages);
-    result.set("recorded usages, input estimated, shuffled", paced(shuffled(usages, 1)));
+    result.set("recorded usages, input estimated", withCalibratedInput(usages));
+    result.set("recorded usages, input estimated, shuffled", paced(withCalibratedInput(shuffled(usages, 1))));
   }
   const all = [...traces.values()].flat().map((call) => callOf(call));
   result.set("all traces shuffled", paced(shuffled(all, 1)));

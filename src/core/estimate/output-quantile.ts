@@ -149,18 +149,29 @@ export class OutputCalibration {
   snapshot(): OutputSnapshot {
     const groups: OutputSnapshot["groups"][number][] = [];
     for (const node of this.#tree.nodes()) {
-      if (node.all.own.added === 0) continue;
+      if (node.all.own.evidence === 0) continue;
       if (groups.length >= SNAPSHOT_GROUPS_MAX) break;
       const bands = [...node.bands]
-        .filter(([, cell]) => cell.own.added > 0)
+        .filter(([, cell]) => cell.own.evidence > 0)
         .map(([band, cell]) => ({ band, counts: cell.own.packed(SHARED_SCALE) }));
       groups.push({ path: node.path(), all: node.all.own.packed(SHARED_SCALE), bands });
     }
     return { version: SNAPSHOT_VERSION, revision: this.#observed, groups };
   }
 
+  /** Takes the evidence of an earlier life as its own: it is in later snapshots. For the start, once. */
+  restore(snapshot: OutputSnapshot): void {
+    for (const { path, all, bands } of snapshot.groups) {
+      const node = this.#tree.at(path);
+      if (node === undefined) continue;
+      node.all.restore(all);
+      for (const { band, counts } of bands) node.bandCell(band).restore(counts);
+    }
+    this.#observed++;
+  }
+
   /**
-   * Takes another instance's evidence (or that of this gateway's life before a restart) in place of what that instance published before. It fades as
+   * Takes another instance's evidence in place of what that instance published before. It fades as
    * this instance sees calls itself, until a newer revision comes. The order of instances makes no difference. The correction is each instance's
    * own: it answers what this instance has just seen.
    */

@@ -58,6 +58,12 @@ export class QuantileCell {
     this.#pending++;
   }
 
+  /** Takes published evidence as its own. */
+  restore(counts: PackedCounts): void {
+    this.own.addPacked(counts, SHARED_SCALE);
+    this.#pending = Number.POSITIVE_INFINITY;
+  }
+
   /** Replaces what an instance has published for this group; nothing published takes it away. */
   share(instance: string, counts: PackedCounts | undefined): void {
     const before = this.#contributions.size;

@@ -62,6 +62,15 @@ export class ForgettingHistogram {
     for (let i = 0; i < BUCKETS; i++) sum[i] += this.#counts[i] * scale;
   }
 
+  /** Adds what `packed(scale)` gave. */
+  addPacked(pairs: readonly number[], scale: number): void {
+    for (let i = 0; i < pairs.length; i += 2) {
+      const weight = (pairs[i + 1] / scale) * this.#weight;
+      this.#counts[pairs[i]] += weight;
+      this.#total += weight;
+    }
+  }
+
   /** Flat (bucket, weight × `scale` rounded, bucket, …); buckets whose weight rounds to nothing are left out. */
   packed(scale: number): number[] {
     const pairs: number[] = [];

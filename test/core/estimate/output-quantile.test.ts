@@ -288,17 +288,25 @@ test("OutputCalibration absorbs instances in any order, and each once, however o
   );
 });
 
-test("OutputCalibration takes up after a restart where the snapshot stands, and forgets what it is told to", () => {
+test("OutputCalibration takes up after a restart where its last life stood, and passes that on", () => {
   const before = fed(Array.from({ length: 1_000 }, (_, i) => 50 + (i % 100)));
-  const text = JSON.stringify(before.snapshot());
-  const snapshot = parseOutputSnapshot(JSON.parse(text));
-  assert.ok(snapshot !== undefined);
+  const saved = parseOutputSnapshot(JSON.parse(JSON.stringify(before.snapshot())));
+  assert.ok(saved !== undefined);
   const after = new OutputCalibration();
-  after.absorb("before", snapshot);
+  after.restore(saved);
   const [was, is] = [before.expect(GROUP, CALL) ?? 0, after.expect(GROUP, CALL) ?? 0];
   assert.ok(Math.abs(was - is) <= 0.1 * was, `${was} and ${is}`);
-  after.forget("before");
-  assert.equal(after.expect(GROUP, CALL), undefined);
+  assert.deepEqual(new Set(after.snapshot().groups), new Set(saved.groups));
+});
+
+test("OutputCalibration knows what another instance has seen until it is told to forget it", () => {
+  const other = fed(Array.from({ length: 1_000 }, () => 700));
+  const calibration = new OutputCalibration();
+  calibration.absorb("other", other.snapshot());
+  const hold = calibration.expect(GROUP, CALL) ?? 0;
+  assert.ok(hold >= 700 && hold <= 750, `${hold}`);
+  calibration.forget("other");
+  assert.equal(calibration.expect(GROUP, CALL), undefined);
 });
 
 test("OutputCalibration publishes nothing that it absorbed", () => {
