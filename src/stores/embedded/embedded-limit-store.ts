@@ -1,6 +1,7 @@
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
 import type { SubjectState } from "../../core/limits/subject-state.ts";
 import { OperationalError } from "../../core/operational-error.ts";
+import type { CalibrationStore } from "../../ports/calibration-store.ts";
 import { type Clock, systemClock } from "../../ports/clock.ts";
 import type {
   ExtendRequest,
@@ -16,6 +17,7 @@ import { silentTelemetry, type Telemetry } from "../../ports/telemetry.ts";
 import { type ChangeListener, CounterTable } from "../memory/counter-table.ts";
 import { SWEEP_INTERVAL_MS } from "../memory/memory-limit-store.ts";
 import type { OpenReservation } from "../memory/reservation-table.ts";
+import { EmbeddedCalibrationStore } from "./embedded-calibration-store.ts";
 import { type Durability, Journal } from "./journal.ts";
 import { JournalWriter, readJournalRow } from "./journal-codec.ts";
 import { SnapshotWriter } from "./snapshot-writer.ts";
@@ -40,6 +42,8 @@ const RETRY_MS = 100;
  * succeeds.
  */
 export class EmbeddedLimitStore implements LimitStore, ChangeListener {
+  /** In the same database; ends with this store. */
+  readonly calibrations: CalibrationStore;
   readonly #table = new CounterTable(this);
   readonly #journal: Journal;
   readonly #clock: Clock;
@@ -60,6 +64,7 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
     this.#telemetry = options.telemetry ?? silentTelemetry;
     this.#journal = new Journal(options.directory, options.durability ?? "process");
     this.#restore(options.directory);
+    this.calibrations = new EmbeddedCalibrationStore(this.#journal.database, this.#clock);
     this.#snapshot = new SnapshotWriter(this.#journal, this.#table);
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }

@@ -16,7 +16,8 @@ const DELETE_ROWS = 64;
  * that follow it, but the last row of a subject is never older than its page. One process at a time.
  */
 export class Journal {
-  readonly #database: DatabaseSync;
+  /** For tables of others beside the journal's own; closed with it. */
+  readonly database: DatabaseSync;
   readonly #insertRow: StatementSync;
   readonly #insertPage: StatementSync;
   readonly #deleteRows: StatementSync;
@@ -27,8 +28,8 @@ export class Journal {
 
   /** Throws an `OperationalError` `store_unavailable` where the folder cannot be used or another process uses it. */
   constructor(directory: string, durability: Durability) {
-    this.#database = openDatabase(directory, durability);
-    const database = this.#database;
+    this.database = openDatabase(directory, durability);
+    const database = this.database;
     database.exec(`
       CREATE TABLE IF NOT EXISTS journal (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL);
       CREATE TABLE IF NOT EXISTS snapshot (generation INTEGER, page INTEGER, body BLOB NOT NULL, PRIMARY KEY (generation, page));
@@ -61,9 +62,9 @@ export class Journal {
 
   /** Everything there is, in the order in which it must be read. */
   *read(): Generator<Uint8Array> {
-    const pages = this.#database.prepare("SELECT body FROM snapshot WHERE generation = ? ORDER BY page");
+    const pages = this.database.prepare("SELECT body FROM snapshot WHERE generation = ? ORDER BY page");
     for (const { body } of pages.iterate(this.#generation)) yield body as Uint8Array;
-    const rows = this.#database.prepare("SELECT body FROM journal WHERE sequence > ? ORDER BY sequence");
+    const rows = this.database.prepare("SELECT body FROM journal WHERE sequence > ? ORDER BY sequence");
     for (const { body } of rows.iterate(this.#foldedUpTo)) yield body as Uint8Array;
   }
 
@@ -84,7 +85,7 @@ export class Journal {
 
   /** The pages added are the snapshot now, and stand for all rows up to `position`. */
   finishSnapshot(position: number): void {
-    this.#database
+    this.database
       .prepare("UPDATE state SET generation = ?, folded_up_to = ?")
       .run(this.#generation + 1, position);
     this.#generation += 1;
@@ -99,7 +100,7 @@ export class Journal {
   }
 
   close(): void {
-    this.#database.close();
+    this.database.close();
   }
 }
 

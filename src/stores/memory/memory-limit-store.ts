@@ -1,4 +1,5 @@
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
+import type { CalibrationStore } from "../../ports/calibration-store.ts";
 import { type Clock, systemClock } from "../../ports/clock.ts";
 import type {
   ExtendRequest,
@@ -10,18 +11,21 @@ import type {
   SettleRequest,
 } from "../../ports/limit-store.ts";
 import { CounterTable } from "./counter-table.ts";
+import { MemoryCalibrationStore } from "./memory-calibration-store.ts";
 
 /** Ten sweeps a second forget a table of any size within ten seconds of its expiry, at about a millisecond each for a million subjects. */
 export const SWEEP_INTERVAL_MS = 100;
 
 /** Counters in this process's memory: for one process, and gone with it. Never unavailable. */
 export class MemoryLimitStore implements LimitStore {
+  readonly calibrations: CalibrationStore;
   readonly #table = new CounterTable();
   readonly #clock: Clock;
   readonly #sweeper: NodeJS.Timeout;
 
   constructor(clock: Clock = systemClock) {
     this.#clock = clock;
+    this.calibrations = new MemoryCalibrationStore(clock);
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
 

@@ -47,6 +47,11 @@ export class Realms {
     return `${this.#prefix}${this.#tags[realm]}gateways`;
   }
 
+  /** Key of what gateways have learned, in the realm of all that is shared. */
+  calibrations(): string {
+    return `${this.#prefix}${this.#tags[0]}calibrations`;
+  }
+
   /** A key that never exists, to ask whether the realm's server answers. */
   probe(realm: number): string {
     return `${this.#prefix}${this.#tags[realm]}probe`;

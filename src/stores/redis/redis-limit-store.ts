@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
+import type { CalibrationStore } from "../../ports/calibration-store.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type {
   ExtendRequest,
@@ -17,6 +18,7 @@ import { ExpiringSlots } from "./expiring-slots.ts";
 import { LostReservations } from "./lost-reservations.ts";
 import { joinOutcomes, joinReadings, joinSettled, type RealmPart, splitByRealm } from "./realm-split.ts";
 import { Realms } from "./realms.ts";
+import { RedisCalibrationStore } from "./redis-calibration-store.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import type { RedisAddress } from "./redis-url.ts";
 import {
@@ -28,7 +30,7 @@ import {
   FORCE,
   SETTLE_MODE,
 } from "./request-codec.ts";
-import { BEAT, READ, RESERVE, type RedisScript, SETTLE } from "./scripts.ts";
+import { BEAT, CALIBRATION, READ, RESERVE, type RedisScript, SETTLE } from "./scripts.ts";
 
 export interface RedisLimitStoreOptions {
   readonly address: RedisAddress;
@@ -55,6 +57,8 @@ type Force = (typeof FORCE)[keyof typeof FORCE];
  * Redis answers again; one repeated later than that may find itself `closed`.
  */
 export class RedisLimitStore implements LimitStore {
+  /** On the same connection; ends with this store. */
+  readonly calibrations: CalibrationStore;
   readonly #connection: RedisConnection;
   readonly #realms: Realms;
   readonly #clock: Clock | undefined;
@@ -75,9 +79,14 @@ export class RedisLimitStore implements LimitStore {
       address,
       deadlineMs,
       telemetry,
-      scripts: [RESERVE, SETTLE, READ, BEAT],
+      scripts: [RESERVE, SETTLE, READ, BEAT, CALIBRATION],
       probeKeys: realms.map((realm) => this.#realms.probe(realm)),
     });
+    this.calibrations = new RedisCalibrationStore(
+      this.#connection,
+      this.#realms.calibrations(),
+      options.clock,
+    );
     const batchers = (script: RedisScript) =>
       realms.map((realm) => new CallBatcher((keys, calls) => this.#run(realm, script, keys, calls)));
     this.#reserves = batchers(RESERVE);

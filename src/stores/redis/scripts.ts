@@ -27,3 +27,4 @@ export const RESERVE = forCalls(["reserve-fast.lua"], "reserve.lua");
 export const SETTLE = forCalls(["tombstones.lua", "settle-fast.lua"], "settle.lua");
 export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
 export const BEAT = assemble(read("beat.lua"));
+export const CALIBRATION = assemble(read("calibration.lua"));
