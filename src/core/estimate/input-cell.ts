@@ -6,6 +6,7 @@ import {
   type Evidence,
   estimateOn,
   lineOf,
+  middleRawTokensOf,
   newEvidence,
   scaleEvidence,
   standardErrorOf,
@@ -30,7 +31,7 @@ const CONSISTENT_FACTOR = 2;
 /** A slow reference for the alarm: a new level is old news after so many calls. */
 const REFERENCE_CALLS = 5_000;
 /** Until the level is known this well there is no reference. */
-const REFERENCE_CALLS_MIN = 50;
+const REFERENCE_CALLS_MIN = 100;
 const DRIFT_MIN = 0.1;
 const DRIFT_STANDARD_ERRORS = 3;
 
@@ -86,7 +87,7 @@ export class InputCell {
     addCall(this.#own, rawTokens, actualTokens, error);
     this.#noticeChange(error);
     this.refit(parent);
-    this.#followReference(rawTokens);
+    this.#followReference();
     return true;
   }
 
@@ -118,11 +119,12 @@ export class InputCell {
     return estimateOn(this.#line, rawTokens) / rawTokens;
   }
 
-  #followReference(rawTokens: number): void {
+  #followReference(): void {
     const reference = this.#reference;
     if (reference !== undefined) {
       reference.level += (this.#levelAt(reference.rawTokens) - reference.level) / REFERENCE_CALLS;
     } else if (callsIn(this.#all) >= REFERENCE_CALLS_MIN) {
+      const rawTokens = middleRawTokensOf(this.#all);
       this.#reference = { rawTokens, level: this.#levelAt(rawTokens) };
     }
   }

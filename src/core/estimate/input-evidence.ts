@@ -38,6 +38,8 @@ export const IDENTITY_LINE: CalibrationLine = { overhead: 0, slope: 1, scale: 1 
 
 /** A group starts as its parent says, as if that came from so many calls: enough that one odd call does not bend a line. */
 const PRIOR_CALLS = 4;
+/** The length of the parent's prompts: 400 tokens, where an overhead and a slope are as likely to be the reason. */
+const PRIOR_U = OVERHEAD_UNIT / 400;
 /** From this relative error on a call counts in the least squares as its root only: beyond ordinary misestimates, which lie within ± 20 %. */
 const HUBER_ERROR = 0.3;
 /** No tokenizer, and no provider's frame, is further from another than this; it keeps a line monotone. */
@@ -51,6 +53,10 @@ const NEGATIVE_OVERHEAD_SHARE_MAX = 0.75;
 export const newEvidence = (): Evidence => new Float64Array(EVIDENCE_SUMS);
 
 export const callsIn = (evidence: Evidence): number => evidence[COUNT] as number;
+
+/** The raw estimate of a prompt in the middle of those seen, in relative weights: lines are known best there. */
+export const middleRawTokensOf = (evidence: Evidence): number =>
+  (OVERHEAD_UNIT * (evidence[V] as number)) / (evidence[U] as number);
 
 /** Standard error of the mean of estimate ÷ actual; infinite where there is next to nothing. */
 export function standardErrorOf(evidence: Evidence): number {
@@ -87,18 +93,21 @@ export function addCall(evidence: Evidence, rawTokens: number, actualTokens: num
 
 /** The line that the evidence gives, pulled to the parent's where there is little of it. */
 export function lineOf(evidence: Evidence, parent: CalibrationLine): CalibrationLine {
+  const calls = callsIn(evidence);
+  if (calls === 0) return parent;
   const priorOverhead = parent.overhead * parent.scale;
   const priorSlope = parent.slope * parent.scale;
-  const uu = (evidence[WEIGHTED_UU] as number) + PRIOR_CALLS;
-  const vv = (evidence[WEIGHTED_VV] as number) + PRIOR_CALLS;
+  // The parent's calls are as far from the raw estimate as these: else the pull would depend on the tokenizer. But of a fixed length: what long prompts
+  // are off by is the slope's, what short ones are, the overhead's.
+  const uu = (evidence[WEIGHTED_UU] as number) + PRIOR_CALLS * PRIOR_U ** 2;
+  const vv = (evidence[WEIGHTED_VV] as number) * (1 + PRIOR_CALLS / calls);
   const uv = evidence[WEIGHTED_UV] as number;
-  const toU = (evidence[WEIGHTED_U] as number) + PRIOR_CALLS * priorOverhead;
-  const toV = (evidence[WEIGHTED_V] as number) + PRIOR_CALLS * priorSlope;
+  const toU = (evidence[WEIGHTED_U] as number) + (uu - (evidence[WEIGHTED_UU] as number)) * priorOverhead;
+  const toV = (evidence[WEIGHTED_V] as number) + (vv - (evidence[WEIGHTED_VV] as number)) * priorSlope;
   const determinant = uu * vv - uv * uv;
   const slope = Math.min(SLOPE_MAX, Math.max(SLOPE_MIN, (uu * toV - uv * toU) / determinant));
   const overhead = (toU - uv * slope) / uu;
   const estimated = overhead * (evidence[U] as number) + slope * (evidence[V] as number);
-  const calls = callsIn(evidence);
   // Clamped lines apart, the sum of ratios is positive; the bound is for those.
   const scale = (calls + PRIOR_CALLS) / Math.max(estimated + PRIOR_CALLS, calls / SLOPE_MAX);
   return { overhead, slope, scale };
