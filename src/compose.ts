@@ -5,6 +5,7 @@ import { PriceBook, type PriceSource } from "./core/price/price-book.ts";
 import { Engine } from "./engine/engine.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { GatewayBounds, GatewaySettings, ProviderRoute } from "./gateway/gateway-settings.ts";
+import type { CalibrationStore } from "./ports/calibration-store.ts";
 import { systemClock } from "./ports/clock.ts";
 import type { LimitStore } from "./ports/limit-store.ts";
 import type { ProviderFormat } from "./ports/provider-format.ts";
@@ -46,7 +47,10 @@ export interface RunningGateway {
   close(): Promise<void>;
 }
 
-async function openStore(settings: Settings, telemetry: Telemetry): Promise<LimitStore> {
+/** What all stores offer. */
+type Store = LimitStore & { readonly calibrations: CalibrationStore };
+
+async function openStore(settings: Settings, telemetry: Telemetry): Promise<Store> {
   const { store } = settings;
   switch (store.kind) {
     case "memory":
@@ -153,7 +157,14 @@ export async function startGateway(
   const named = new Set<string>();
   const compile = (next: Settings) => gatewaySettings(next, pricesOf(next, telemetry, named), bounds);
   const compiled = compile(settings);
-  const engine = new Engine({ store, fallback, policy: compiled.policy, telemetry, clock: systemClock });
+  const engine = new Engine({
+    store,
+    fallback,
+    policy: compiled.policy,
+    telemetry,
+    clock: systemClock,
+    calibrations: store.calibrations,
+  });
   telemetry.gauge(
     "sluice_gateways",
     "Gateways that share the store, this one included.",

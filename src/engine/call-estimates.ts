@@ -1,5 +1,6 @@
-import { InputCalibration } from "../core/estimate/input-calibration.ts";
+import { type GroupSnapshot, InputCalibration } from "../core/estimate/input-calibration.ts";
 import { OutputCalibration } from "../core/estimate/output-quantile.ts";
+import { type OutputSnapshot, parseOutputSnapshot } from "../core/estimate/output-snapshot.ts";
 import type { Usage } from "../core/estimate/usage.ts";
 import type { CallSize, CallTarget } from "../core/policy/charges.ts";
 import { tokenUseOf } from "../core/policy/endpoint.ts";
@@ -14,6 +15,12 @@ export interface EstimatedCall {
   readonly size: CallSize;
 }
 
+/** What one engine has learned, in plain JSON. */
+export interface EstimatesSnapshot {
+  readonly input: readonly GroupSnapshot[];
+  readonly output: OutputSnapshot;
+}
+
 /** So many calls between two looks at whether anything has drifted: the look goes over all groups. */
 const DRIFT_CHECK_CALLS = 200;
 
@@ -22,7 +29,7 @@ const providerOf = ({ account }: CallTarget): string => account?.slice(0, accoun
 
 /**
  * What calls of a kind really use, learned from every settled one: corrects the estimate of the input (E1), and expects as much output as covers most calls
- * of the kind (E2). One an engine; in this process's memory, new with every start.
+ * of the kind (E2). One an engine, in this process's memory; what it has learned can be told to others, and theirs to it.
  */
 export class CallEstimates {
   readonly #input = new InputCalibration();
@@ -89,6 +96,25 @@ export class CallEstimates {
     }
     this.#learned += 1;
     if (this.#learned % DRIFT_CHECK_CALLS === 0) this.#tellDrift();
+  }
+
+  /** How many calls it has learned from. */
+  get learned(): number {
+    return this.#learned;
+  }
+
+  /** What it has learned itself. */
+  snapshot(): EstimatesSnapshot {
+    return { input: this.#input.snapshot(), output: this.#output.snapshot() };
+  }
+
+  /** Takes what another instance, or this gateway before a restart, has learned, in place of what that told before. What is not understood is left out. */
+  absorb(instance: string, snapshot: unknown): void {
+    if (typeof snapshot !== "object" || snapshot === null) return;
+    const { input, output } = snapshot as Partial<Record<keyof EstimatesSnapshot, unknown>>;
+    if (Array.isArray(input)) this.#input.absorb(instance, input);
+    const outputs = parseOutputSnapshot(output);
+    if (outputs !== undefined) this.#output.absorb(instance, outputs);
   }
 
   /** An alarm where estimates have come to be wrong by more than a tenth: a tokenizer, a price list or a prompt has changed (E7). */

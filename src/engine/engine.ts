@@ -2,11 +2,13 @@ import type { LimitReading } from "../core/limits/limit-spec.ts";
 import { type CallCharges, type CallTarget, chargesFor, limitsOf } from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Caller, LimitRule } from "../core/policy/policy.ts";
+import type { CalibrationStore } from "../ports/calibration-store.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { LimitStore } from "../ports/limit-store.ts";
 import type { HeaderLimit, Refusal } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { CallEstimates, type EstimatedCall } from "./call-estimates.ts";
+import { EstimateExchange } from "./estimate-exchange.ts";
 import { GuardedStore } from "./guarded-store.ts";
 import { HeldReservation, type Reservation } from "./held-reservation.ts";
 import { overLimitRefusal, tooLargeRefusal } from "./refusal.ts";
@@ -48,6 +50,7 @@ export class Engine {
   readonly #telemetry: Telemetry;
   readonly #clock: Clock;
   readonly #estimates: CallEstimates;
+  readonly #exchange: EstimateExchange | undefined;
   #policy: CompiledPolicy;
 
   /** `store` and `fallback` are owned by whoever made them; close them after `stop`. */
@@ -57,12 +60,18 @@ export class Engine {
     readonly policy: CompiledPolicy;
     readonly telemetry: Telemetry;
     readonly clock: Clock;
+    /** Where gateways tell each other what calls really use; without it, each learns for itself. */
+    readonly calibrations?: CalibrationStore;
   }) {
     this.#store = new GuardedStore(options.store, options.fallback, options.telemetry, options.clock);
     this.#policy = options.policy;
     this.#telemetry = options.telemetry;
     this.#clock = options.clock;
     this.#estimates = new CallEstimates(options.telemetry);
+    const { calibrations, telemetry } = options;
+    if (calibrations !== undefined) {
+      this.#exchange = new EstimateExchange(this.#estimates, calibrations, telemetry);
+    }
   }
 
   /** How many gateways share the store, this one included. */
@@ -70,13 +79,13 @@ export class Engine {
     return this.#store.gateways;
   }
 
-  start(): Promise<void> {
-    return this.#store.start();
+  async start(): Promise<void> {
+    await Promise.all([this.#store.start(), this.#exchange?.start()]);
   }
 
   /** Ends the heartbeat. Calls that are still open must have been settled before. */
-  stop(): Promise<void> {
-    return this.#store.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.#store.stop(), this.#exchange?.stop()]);
   }
 
   /** From now on these limits apply; what is counted stays. */
