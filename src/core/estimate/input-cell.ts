@@ -56,7 +56,8 @@ export class InputCell {
   /** Calls put aside, and the mean logarithm of their actual ÷ estimate. */
   #aside: Evidence | undefined;
   #asideLog = 0;
-  #reference: { readonly rawTokens: number; level: number } | undefined;
+  /** Its level for a prompt of one length, and the standard error with which that was known. */
+  #reference: { readonly rawTokens: number; level: number; error: number } | undefined;
 
   constructor(parent: CalibrationLine) {
     this.#line = parent;
@@ -110,8 +111,11 @@ export class InputCell {
     const before = reference.level;
     const moved = Math.abs(now / before - 1);
     const error = standardErrorOf(this.#all);
-    if (moved <= DRIFT_MIN || moved <= DRIFT_STANDARD_ERRORS * error) return undefined;
+    if (moved <= DRIFT_MIN || moved <= DRIFT_STANDARD_ERRORS * Math.hypot(error, reference.error))
+      return undefined;
     reference.level = now;
+    // What was told was told: where it was known badly, it is told again when it is known better.
+    reference.error = 0;
     return { before, now };
   }
 
@@ -125,7 +129,11 @@ export class InputCell {
       reference.level += (this.#levelAt(reference.rawTokens) - reference.level) / REFERENCE_CALLS;
     } else if (callsIn(this.#all) >= REFERENCE_CALLS_MIN) {
       const rawTokens = middleRawTokensOf(this.#all);
-      this.#reference = { rawTokens, level: this.#levelAt(rawTokens) };
+      this.#reference = {
+        rawTokens,
+        level: this.#levelAt(rawTokens),
+        error: standardErrorOf(this.#all),
+      };
     }
   }
 

@@ -111,7 +111,10 @@ describe("InputCalibration", () => {
         const [clean, poisoned] = [new InputCalibration(), new InputCalibration()];
         const [one, other] = [new Stream(seed), new Stream(seed)];
         for (const actual of absurd) {
-          assert.equal(poisoned.learn(GROUP, 1_000, actual), "flagged");
+          // Longer than any run that would be believed.
+          for (let turn = 0; turn < 12; turn++) {
+            assert.equal(poisoned.learn(GROUP, 1_000, actual), "flagged");
+          }
           ratiosOf(clean, one, truth, 3);
           ratiosOf(poisoned, other, truth, 3);
         }
@@ -246,6 +249,20 @@ describe("InputCalibration drift", () => {
         }
       }),
       runs(50),
+    );
+  });
+
+  test("is silent about a provider that scatters widely, but is steady (E7)", () => {
+    fc.assert(
+      fc.property(seed, (seed) => {
+        const calibration = new InputCalibration();
+        const stream = new Stream(seed);
+        for (let turn = 0; turn < 30; turn++) {
+          ratiosOf(calibration, stream, { overhead: 20, slope: 1, scatter: 0.4, oddShare: 0 }, 50);
+          assert.deepEqual(calibration.drift(), []);
+        }
+      }),
+      runs(40),
     );
   });
 
