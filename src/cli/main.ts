@@ -67,6 +67,29 @@ program
     await replayProvider(flags);
   });
 
+program
+  .command("estimate")
+  .description("say what a request body is estimated to use and to cost, and what a plan would hold for it")
+  .argument("<file>", "the body, as JSON; - for standard input")
+  .addOption(configOption())
+  .option("--plan <name>", "of the configuration")
+  .addOption(
+    new Option("--endpoint <name>", "where it would be sent; told from the body otherwise").choices([
+      "chat_completions",
+      "responses",
+      "embeddings",
+      "completions",
+      "messages",
+    ]),
+  )
+  .option("--json", "for programs; money in billionths of a dollar")
+  .action(
+    async (file: string, flags: { config?: string; plan?: string; endpoint?: string; json?: boolean }) => {
+      const { estimate } = await import("./estimate.ts");
+      process.exitCode = await estimate(file, flags);
+    },
+  );
+
 const prices = program.command("prices").description("what models cost");
 
 prices
