@@ -17,7 +17,8 @@ import { openaiFormat } from "./providers/openai/format.ts";
 import { MemoryLimitStore } from "./stores/memory/memory-limit-store.ts";
 import type { PrometheusTelemetry } from "./telemetry/prometheus-telemetry.ts";
 
-const FORMATS: Readonly<Record<ProviderSettings["format"], ProviderFormat>> = {
+/** Every way in which providers speak. */
+export const PROVIDER_FORMATS: Readonly<Record<ProviderSettings["format"], ProviderFormat>> = {
   openai: openaiFormat,
   anthropic: anthropicFormat,
 };
@@ -84,7 +85,7 @@ function providerRoute({ name, format, baseUrl, accounts }: ProviderSettings): P
   const key: Secret | undefined = account.key;
   return {
     name,
-    format: FORMATS[format],
+    format: PROVIDER_FORMATS[format],
     origin: url.origin,
     basePath: url.pathname.replace(/\/$/, ""),
     account: { name: account.name, key: key?.reveal() },

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { PROVIDER_FORMATS } from "../compose.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
@@ -11,8 +12,6 @@ import { NO_PRICES, PriceBook } from "../core/price/price-book.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import { silentTelemetry } from "../ports/telemetry.ts";
 import { GenaiPriceCatalogue } from "../prices/genai-price-catalogue.ts";
-import { anthropicFormat } from "../providers/anthropic/format.ts";
-import { openaiFormat } from "../providers/openai/format.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
 
 export interface EstimateFlags {
@@ -88,7 +87,7 @@ export async function estimate(file: string, flags: EstimateFlags): Promise<numb
   }
   const body = bodyFrom(file);
   const endpoint = (flags.endpoint as EstimatedEndpoint | undefined) ?? endpointOf(body);
-  const format = endpoint === "messages" ? anthropicFormat : openaiFormat;
+  const format = PROVIDER_FORMATS[endpoint === "messages" ? "anthropic" : "openai"];
   try {
     const call = format.parseCall(endpoint, body);
     const { inputTokens, outputTokensMax } = call.estimate;
