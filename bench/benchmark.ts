@@ -2,7 +2,7 @@
 export interface Figure {
   readonly name: string;
   readonly value: number;
-  readonly unit: "µs" | "ms" | "s" | "B" | "/s" | "%" | "×" | "model tokens";
+  readonly unit: "µs" | "ms" | "s" | "B" | "/s" | "MB/s" | "%" | "×" | "model tokens";
   /** What `ratio` compares with. */
   readonly peer?: string;
   /** `value` ÷ the peer's: measured in the same run, round by round, their median. */

@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import type { Benchmark, Figure } from "./benchmark.ts";
 import { coldStart } from "./cold-start.ts";
 import { decisions } from "./decisions.ts";
+import { estimates } from "./estimates.ts";
 import { holds } from "./holds.ts";
 import { httpClient } from "./http-client.ts";
 import { memory } from "./memory.ts";
@@ -17,7 +18,16 @@ import { streams } from "./streams.ts";
 import { othersShare } from "./support/others-load.ts";
 import { json, table } from "./support/report.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [proxy, streams, httpClient, decisions, memory, coldStart, holds];
+const BENCHMARKS: readonly Benchmark[] = [
+  proxy,
+  streams,
+  httpClient,
+  decisions,
+  estimates,
+  holds,
+  memory,
+  coldStart,
+];
 /** The program has one, the load and the provider another. */
 const CORES_MIN = 2;
 

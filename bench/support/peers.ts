@@ -41,3 +41,21 @@ export interface RateLimiterFlexible {
 
 /** Loaded at run time: it is no dependency of the project itself. */
 export const rateLimiterFlexible = () => require("rate-limiter-flexible") as RateLimiterFlexible;
+
+type CountTokens = (text: string) => number;
+
+/** tokenx' estimate of a text. */
+export async function tokenx(): Promise<CountTokens> {
+  const { estimateTokenCount } = (await import(require.resolve("tokenx"))) as {
+    readonly estimateTokenCount: CountTokens;
+  };
+  return (text) => estimateTokenCount(text);
+}
+
+/** gpt-tokenizer's exact count of a text with OpenAI's o200k. */
+export function gptTokenizer(): CountTokens {
+  const { countTokens } = require("gpt-tokenizer/encoding/o200k_base") as {
+    readonly countTokens: (text: string, options: { readonly allowedSpecial: "all" }) => number;
+  };
+  return (text) => countTokens(text, { allowedSpecial: "all" });
+}
