@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import fc from "fast-check";
 import { imageSizeOfBase64 } from "../../src/core/estimate/image-size.ts";
 import {
   claudeImageTokens,
@@ -11,6 +12,7 @@ import { textWeightsOf, tokenFamilyOf } from "../../src/core/estimate/token-fami
 import type { Endpoint } from "../../src/ports/provider-format.ts";
 import { anthropicFormat } from "../../src/providers/anthropic/format.ts";
 import { openaiFormat } from "../../src/providers/openai/format.ts";
+import { runs } from "../support/property.ts";
 import { countsOf, recordedCalls } from "./recorded-calls.ts";
 
 const tokensOf = (text: string) => {
@@ -235,4 +237,41 @@ test("tokenFamilyOf tells the tokenizers apart by the model's name", () => {
     ["claude-instant", "claude_3"],
   ] as const;
   for (const [model, family] of cases) assert.equal(tokenFamilyOf(model), family, model);
+});
+
+test("TextTokenCounter counts long texts as it counts their characters (E4)", () => {
+  const unit = fc.oneof(
+    fc.constantFrom(
+      "a",
+      "Z",
+      " ",
+      "\n",
+      "7",
+      "{",
+      "é",
+      "ж",
+      "ع",
+      "क",
+      "你",
+      "한",
+      "😀",
+      "€",
+      "ꙮ",
+      "\ud800",
+      "\udfff",
+      "\u0000",
+      "\uffff",
+    ),
+    fc.string({ unit: "binary", minLength: 1, maxLength: 3 }),
+  );
+  fc.assert(
+    fc.property(fc.array(unit, { minLength: 1, maxLength: 300 }), (units) => {
+      const text = units.join("");
+      const [whole, single] = [0, 1].map(() => new TextTokenCounter(textWeightsOf("claude_4_7")));
+      whole!.addText(text);
+      for (let index = 0; index < text.length; index++) single!.addText(text, index, index + 1);
+      assert.ok(Math.abs(whole!.tokens - single!.tokens) < 1e-6, `${whole!.tokens} ${single!.tokens}`);
+    }),
+    runs(500),
+  );
 });

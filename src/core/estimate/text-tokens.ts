@@ -51,6 +51,16 @@ const FULL_CHARS_MAX = 65_536;
 /** Length of a piece: long enough that its cut ends (one token or so) vanish. */
 const PIECE_CHARS = 1_024;
 
+/*
+ * Reading a string's code units one by one costs three to four times as much as copying them all into an array first (measured, Node 24), except for short
+ * ones. Nothing is kept here between calls.
+ */
+const UNITS = new Uint16Array(FULL_CHARS_MAX);
+const UNIT_BYTES = Buffer.from(UNITS.buffer);
+const COPIED_CHARS_MIN = 64;
+/** The copy is little-endian, the array as the machine is. */
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
 /**
  * Counts the tokens of texts as they come; a text may come in pieces (the deltas of a stream) and counts as if it came at once.
  * Time is linear up to 65,536 code units a piece and constant beyond. Any string is accepted, lone surrogates included.
@@ -96,25 +106,44 @@ export class TextTokenCounter {
   }
 
   #read(text: string, from: number, to: number): number {
+    if (to - from < COPIED_CHARS_MIN || !IS_LITTLE_ENDIAN) return this.#readString(text, from, to);
+    const piece = from === 0 && to === text.length ? text : text.slice(from, to);
+    return this.#readUnits(UNIT_BYTES.write(piece, 0, "utf16le") >> 1);
+  }
+
+  #readUnits(length: number): number {
     const pairs = this.#pairs;
     let previous = this.#previous;
     // Two sums, as each addition would wait for the one before it: a third faster.
     let even = 0;
     let odd = 0;
-    let index = from;
-    for (; index + 1 < to; index += 2) {
-      const first = TEXT_CLASSES[text.charCodeAt(index)] as number;
-      const second = TEXT_CLASSES[text.charCodeAt(index + 1)] as number;
+    let index = 0;
+    for (; index + 1 < length; index += 2) {
+      const first = TEXT_CLASSES[UNITS[index] as number] as number;
+      const second = TEXT_CLASSES[UNITS[index + 1] as number] as number;
       even += pairs[(previous << TEXT_CLASS_BITS) | first] as number;
       odd += pairs[(first << TEXT_CLASS_BITS) | second] as number;
       previous = second;
     }
-    if (index < to) {
-      const last = TEXT_CLASSES[text.charCodeAt(index)] as number;
+    if (index < length) {
+      const last = TEXT_CLASSES[UNITS[index] as number] as number;
       even += pairs[(previous << TEXT_CLASS_BITS) | last] as number;
       previous = last;
     }
     this.#previous = previous;
     return even + odd;
+  }
+
+  #readString(text: string, from: number, to: number): number {
+    const pairs = this.#pairs;
+    let previous = this.#previous;
+    let tokens = 0;
+    for (let index = from; index < to; index++) {
+      const cls = TEXT_CLASSES[text.charCodeAt(index)] as number;
+      tokens += pairs[(previous << TEXT_CLASS_BITS) | cls] as number;
+      previous = cls;
+    }
+    this.#previous = previous;
+    return tokens;
   }
 }
