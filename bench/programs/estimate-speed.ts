@@ -3,6 +3,7 @@
  *
  *     node estimate-speed.ts ROUNDS        prints RESULT with `EstimateSpeed`
  */
+import { readFileSync } from "node:fs";
 import { InputCalibration } from "../../src/core/estimate/input-calibration.ts";
 import { TextTokenCounter } from "../../src/core/estimate/text-tokens.ts";
 import { textWeightsOf } from "../../src/core/estimate/token-family.ts";
@@ -12,7 +13,7 @@ import { openaiFormat } from "../../src/providers/openai/format.ts";
 export interface EstimateSpeed {
   /** Bytes a second of texts that are read in full. */
   readonly scanBytesPerSecond: readonly number[];
-  /** Longest time for a body of that many bytes, to a finished estimate, JSON included; and the median of `JSON.parse` alone. */
+  /** Longest undisturbed time for a body of that many bytes, to a finished estimate, JSON included; and the median of `JSON.parse` alone. */
   readonly pauses: Readonly<Record<"200 kB" | "10 MB", readonly Pause[]>>;
   readonly correctUs: readonly number[];
 }
@@ -51,17 +52,29 @@ function scanRate(): number {
   return (SCAN_TEXTS * bytes * 1_000) / (performance.now() - startMs);
 }
 
+/** How often the kernel took the core from this process: a pause in which it did is not ours. */
+function preemptions(): number {
+  const [, count] =
+    /nonvoluntary_ctxt_switches:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+  return Number(count);
+}
+
 const median = (times: number[]) => times.sort((a, b) => a - b)[times.length >> 1] as number;
 
 function pauseOf(size: keyof typeof BYTES): Pause {
   const content = textOf(BYTES[size]);
   const body = Buffer.from(JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content }] }));
-  const time = (work: () => unknown) =>
-    Array.from({ length: REPEATS[size] }, () => {
+  const time = (work: () => unknown) => {
+    const times: number[] = [];
+    for (let turn = 0; turn < REPEATS[size]; turn++) {
+      const before = preemptions();
       const startMs = performance.now();
       work();
-      return performance.now() - startMs;
-    });
+      const ms = performance.now() - startMs;
+      if (preemptions() === before) times.push(ms);
+    }
+    return times;
+  };
   const times = time(() => openaiFormat.parseCall("chat_completions", body));
   const json = time(() => JSON.parse(body.toString("utf8")));
   return { longestMs: Math.max(...times), medianMs: median(times), jsonMedianMs: median(json) };
