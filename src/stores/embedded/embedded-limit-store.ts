@@ -15,6 +15,7 @@ import type {
 } from "../../ports/limit-store.ts";
 import { silentTelemetry, type Telemetry } from "../../ports/telemetry.ts";
 import { type ChangeListener, CounterTable } from "../memory/counter-table.ts";
+import { InProcessPermitQueue } from "../memory/in-process-permit-queue.ts";
 import { SWEEP_INTERVAL_MS } from "../memory/memory-limit-store.ts";
 import type { OpenReservation } from "../memory/reservation-table.ts";
 import { EmbeddedCalibrationStore } from "./embedded-calibration-store.ts";
@@ -44,6 +45,7 @@ const RETRY_MS = 100;
 export class EmbeddedLimitStore implements LimitStore, ChangeListener {
   /** In the same database; ends with this store. */
   readonly calibrations: CalibrationStore;
+  readonly permits: InProcessPermitQueue;
   readonly #table = new CounterTable(this);
   readonly #journal: Journal;
   readonly #clock: Clock;
@@ -65,6 +67,10 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
     this.#journal = new Journal(options.directory, options.durability ?? "process");
     this.#restore(options.directory);
     this.calibrations = new EmbeddedCalibrationStore(this.#journal.database, this.#clock);
+    this.permits = new InProcessPermitQueue(this.#table, this.#clock, {
+      assertUsable: () => this.#assertUsable(),
+      committed: async () => this.#commit?.promise,
+    });
     this.#snapshot = new SnapshotWriter(this.#journal, this.#table);
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
@@ -133,6 +139,7 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
     clearInterval(this.#sweeper);
     clearTimeout(this.#retry);
     this.#snapshot.stop();
+    this.permits.close(new OperationalError("store_unavailable", "the store is closed"));
     if (this.#commit !== undefined) this.#flush();
     this.#closed = true;
     this.#journal.close();

@@ -9,6 +9,7 @@ import {
   settle,
   type Verdict,
 } from "../../core/limits/combine.ts";
+import { expectedWait } from "../../core/limits/expected-wait.ts";
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
 import { emptyState, isEmpty, type SubjectState } from "../../core/limits/subject-state.ts";
 import type {
@@ -119,6 +120,18 @@ export class CounterTable {
     }));
     this.#settle({ id, subjects }, reservation.holds, nowMs);
     return "settled";
+  }
+
+  /** As core/limits/expected-wait.ts. */
+  expectedWait(
+    subjects: readonly SubjectCharges[],
+    ahead: readonly number[],
+    serviceMs: number,
+    nowMs: number,
+  ): number {
+    this.#nowMs = nowMs;
+    const states = subjects.map(({ key }) => this.#subjects.get(key));
+    return expectedWait(states, subjects, ahead, serviceMs, nowMs, this.#isAlive);
   }
 
   read(requests: readonly ReadRequest[], nowMs: number): LimitReading[] {

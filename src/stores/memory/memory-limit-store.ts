@@ -1,4 +1,5 @@
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
+import { OperationalError } from "../../core/operational-error.ts";
 import type { CalibrationStore } from "../../ports/calibration-store.ts";
 import { type Clock, systemClock } from "../../ports/clock.ts";
 import type {
@@ -11,6 +12,7 @@ import type {
   SettleRequest,
 } from "../../ports/limit-store.ts";
 import { CounterTable } from "./counter-table.ts";
+import { InProcessPermitQueue } from "./in-process-permit-queue.ts";
 import { MemoryCalibrationStore } from "./memory-calibration-store.ts";
 
 /** Ten sweeps a second forget a table of any size within ten seconds of its expiry, at about a millisecond each for a million subjects. */
@@ -19,6 +21,7 @@ export const SWEEP_INTERVAL_MS = 100;
 /** Counters in this process's memory: for one process, and gone with it. Never unavailable. */
 export class MemoryLimitStore implements LimitStore {
   readonly calibrations: CalibrationStore;
+  readonly permits: InProcessPermitQueue;
   readonly #table = new CounterTable();
   readonly #clock: Clock;
   readonly #sweeper: NodeJS.Timeout;
@@ -26,6 +29,7 @@ export class MemoryLimitStore implements LimitStore {
   constructor(clock: Clock = systemClock) {
     this.#clock = clock;
     this.calibrations = new MemoryCalibrationStore(clock);
+    this.permits = new InProcessPermitQueue(this.#table, clock);
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -65,5 +69,6 @@ export class MemoryLimitStore implements LimitStore {
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
+    this.permits.close(new OperationalError("store_unavailable", "the store is closed"));
   }
 }

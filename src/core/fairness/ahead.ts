@@ -1,0 +1,68 @@
+import type { Contest } from "./contest.ts";
+import type { Lane } from "./lane.ts";
+import type { PermitRequest } from "./permit.ts";
+
+/** What a call needs, by charge. */
+export function needsOf({ subjects }: PermitRequest): number[] {
+  const needs: number[] = [];
+  for (const { charges } of subjects) for (const { need } of charges) needs.push(need);
+  return needs;
+}
+
+/** Adds what a call needs to the sums of where it waits, or (`sign` −1) takes it out again. */
+export function weigh(lane: Lane, { subjects, isShared }: PermitRequest, sign: 1 | -1): void {
+  const load = lane.contest.loads[lane.flow.band];
+  let charge = 0;
+  let shared = 0;
+  for (let i = 0; i < subjects.length; i++) {
+    for (const { need } of subjects[i].charges) {
+      lane.needs[charge++] += sign * need;
+      if (isShared[i]) load.needs[shared++] += sign * need;
+    }
+  }
+  load.calls += sign;
+}
+
+/** Of what waits in a band, the part that a flow of `weight` finds in front of its own `own`: while that is served, the others get their shares too. */
+function turnsAhead(own: number, need: number, waiting: number, weights: number, weight: number): number {
+  return Math.max(own, Math.min(waiting, (own + need) * (weights / weight) - need));
+}
+
+/**
+ * What is charged before a call, by charge, as far as can be told now. `own`: what its own lane has in front of it, by charge. On shared limits all of the
+ * higher bands come first, and of its own band as much as its turn lets pass. `joining` is its flow's weight where its lane does not wait yet, else 0.
+ */
+export function aheadOf(
+  { subjects, isShared }: PermitRequest,
+  flow: { readonly band: number; readonly weight: number },
+  contest: Contest,
+  own: readonly number[],
+  joining: number,
+): number[] {
+  const ahead: number[] = [];
+  const load = contest.loads[flow.band];
+  let shared = 0;
+  for (let i = 0; i < subjects.length; i++) {
+    for (const { need } of subjects[i].charges) {
+      const mine = own[ahead.length];
+      if (!isShared[i]) {
+        ahead.push(mine);
+        continue;
+      }
+      let higher = 0;
+      for (let band = 0; band < flow.band; band++) higher += contest.loads[band].needs[shared];
+      ahead.push(higher + turnsAhead(mine, need, load.needs[shared], load.weight + joining, flow.weight));
+      shared += 1;
+    }
+  }
+  return ahead;
+}
+
+/** How many calls are served before one with `own` calls in front of it in its lane, as far as can be told now. */
+export function callsAhead({ contest, flow }: Lane, own: number): number {
+  if (contest.shared.length === 0) return own;
+  let higher = 0;
+  for (let band = 0; band < flow.band; band++) higher += contest.loads[band].calls;
+  const load = contest.loads[flow.band];
+  return higher + Math.floor(turnsAhead(own, 1, load.calls - 1, load.weight, flow.weight));
+}

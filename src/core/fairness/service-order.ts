@@ -1,0 +1,109 @@
+import { heapNode, IndexedHeap } from "./indexed-heap.ts";
+
+/**
+ * One caller's place in the order of service of a priority: the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024).
+ * The flow with the least counter is served next.
+ */
+export class Flow {
+  readonly key: string;
+  readonly band: number;
+  weight = 1;
+  /** Weighted model tokens served ÷ weight. */
+  counter = 0;
+  /** Calls that wait. */
+  waiting = 0;
+  bytes = 0;
+  /** Calls that were served and counted, and are not settled: their correction is still to come. */
+  unsettled = 0;
+  readonly node = heapNode<Flow>(this);
+
+  constructor(key: string, band: number) {
+    this.key = key;
+    this.band = band;
+  }
+}
+
+/** Idle flows are looked through when there are so many more than at the last time. */
+const SWEEP_STEP = 1_000;
+
+/**
+ * The counters of one band. A flow that comes back from idleness is lifted to the least counter of those that wait, so nobody saves up service; what is
+ * charged at the start is corrected when the real use is known.
+ */
+export class ServiceOrder {
+  readonly #band: number;
+  readonly #flows = new Map<string, Flow>();
+  readonly #waiting = new IndexedHeap<Flow>((a, b) => a.counter < b.counter);
+  /** The counter of who waited last, when nobody does. */
+  #last = 0;
+  #sweepAt = SWEEP_STEP;
+
+  constructor(band: number) {
+    this.#band = band;
+  }
+
+  /** How many flows wait. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** How many flows are known, waiting or not. */
+  get size(): number {
+    return this.#flows.size;
+  }
+
+  /** Undefined for one that is not known. */
+  find(key: string): Flow | undefined {
+    return this.#flows.get(key);
+  }
+
+  /** The flow, lifted where it was idle. */
+  enter(key: string, weight: number): Flow {
+    let flow = this.#flows.get(key);
+    if (flow === undefined) {
+      this.#sweep();
+      flow = new Flow(key, this.#band);
+      this.#flows.set(key, flow);
+    }
+    flow.weight = weight;
+    if (flow.waiting === 0) {
+      const floor = this.#floor();
+      if (flow.counter < floor) flow.counter = floor;
+    }
+    return flow;
+  }
+
+  /** One more call of the flow waits. */
+  join(flow: Flow): void {
+    flow.waiting += 1;
+    if (flow.waiting === 1) this.#waiting.put(flow.node);
+  }
+
+  /** One call less waits. */
+  leave(flow: Flow): void {
+    flow.waiting -= 1;
+    if (flow.waiting > 0) return;
+    this.#waiting.remove(flow.node);
+    if (this.#waiting.size === 0) this.#last = flow.counter;
+  }
+
+  /** Counts `size` model tokens; negative where less was used than had been counted. */
+  charge(flow: Flow, size: number): void {
+    flow.counter += size / flow.weight;
+    if (flow.waiting > 0) this.#waiting.put(flow.node);
+  }
+
+  #floor(): number {
+    return this.#waiting.first?.counter ?? this.#last;
+  }
+
+  /** Forgets idle flows that would be lifted anyway. */
+  #sweep(): void {
+    if (this.#flows.size < this.#sweepAt) return;
+    const floor = this.#floor();
+    for (const [key, flow] of this.#flows) {
+      if (flow.waiting === 0 && flow.unsettled === 0 && flow.counter <= floor) this.#flows.delete(key);
+    }
+    this.#sweepAt = this.#flows.size + SWEEP_STEP;
+  }
+}

@@ -1,0 +1,382 @@
+import type { Priority } from "../policy/policy.ts";
+import { aheadOf, callsAhead, needsOf } from "./ahead.ts";
+import type { Contest } from "./contest.ts";
+import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
+import { MinimumShares } from "./minimum-shares.ts";
+import { bandOf, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
+import { contestKey, laneKey, Places } from "./places.ts";
+import type { Flow } from "./service-order.ts";
+
+/** What the room asks of the limits. */
+export interface PermitLimits<Outcome> {
+  /** Holds everything that the call asks for, or nothing. */
+  reserve(request: PermitRequest, nowMs: number): Attempt<Outcome>;
+  /** As `expectedWait` of core/limits. */
+  expectedWait(request: PermitRequest, ahead: readonly number[], serviceMs: number, nowMs: number): number;
+}
+
+export type Attempt<Outcome> =
+  | { readonly kind: "granted"; readonly outcome: Outcome }
+  | { readonly kind: "never_fits"; readonly outcome: Outcome }
+  /** `limiting` is the subject in whose way it is longest. */
+  | {
+      readonly kind: "refused";
+      readonly outcome: Outcome;
+      readonly waitMs: number;
+      readonly limiting: number;
+    };
+
+export type Entry<Outcome> =
+  /** `isCounted`: whether its service was counted, so that its correction is wanted. */
+  | { readonly kind: "granted"; readonly outcome: Outcome; readonly isCounted: boolean }
+  /** `outcome` is there where the limits were asked. */
+  | {
+      readonly kind: "turned";
+      readonly reason: Turned;
+      readonly waitMs: number;
+      readonly outcome: Outcome | undefined;
+    }
+  | { readonly kind: "waiting"; readonly ticket: Ticket; readonly expectedMs: number };
+
+/** A call that was counted: by how much it used more (or less: negative) than its size. */
+export interface Served {
+  readonly flow: string;
+  readonly priority: Priority;
+  readonly correction: number;
+}
+
+/** So many who are next in line are tried before a head that does not fit, besides the smallest of all. */
+const LOOKAHEAD = 4;
+
+/** A head that the limit under `key` has no room for yet. */
+interface Saved {
+  readonly head: Ticket;
+  readonly contest: Contest;
+  readonly key: string;
+}
+
+/** A moving average over about ten calls. */
+const SERVICE_GAIN = 0.1;
+
+/**
+ * The waiting room: who may go next. Higher priorities first, inside a priority the flow that has been served least, inside a flow first come first
+ * served; a head that does not fit yet may be overtaken within a bound. Pure and synchronous: the time is an argument, and whoever owns the
+ * room calls `pump` at `nextDueMs`. The same rules for Redis: src/stores/redis/room.lua.
+ */
+export class WaitingRoom<Outcome> {
+  readonly #limits: PermitLimits<Outcome>;
+  readonly #granted: (ticket: Ticket, outcome: Outcome) => void;
+  readonly #places = new Places();
+  readonly #shares = new MinimumShares(PRIORITIES.length);
+  #minShares: readonly number[] = PRIORITIES.map(() => 0);
+
+  /** `granted` is called while another method runs, and must not call the room. */
+  constructor(limits: PermitLimits<Outcome>, granted: (ticket: Ticket, outcome: Outcome) => void) {
+    this.#limits = limits;
+    this.#granted = granted;
+  }
+
+  /** How many calls wait. */
+  get waiting(): number {
+    return this.#places.waiting;
+  }
+
+  /** When `pump` is to be called, on the limits' clock; infinite while there is no need. */
+  get nextDueMs(): number {
+    return this.#places.nextDueMs;
+  }
+
+  /** Serves a call at once where it fits and is not in front of anybody, else lets it wait if it can be served in time. */
+  enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome> {
+    this.#minShares = bounds.minShares;
+    const band = bandOf(request.priority);
+    const flow = this.#places.orders[band].enter(request.flow, request.weight);
+    const contest = this.#places.contests.of(request, contestKey(request));
+    const key = laneKey(request, contest);
+    const queued = this.#places.find(key);
+    let attempt: Attempt<Outcome> | undefined;
+    if (queued === undefined) {
+      const overtaken = this.#overtakenBy(request, flow, contest);
+      if (overtaken !== undefined) {
+        attempt = this.#limits.reserve(request, nowMs);
+        if (attempt.kind === "granted") {
+          for (const head of overtaken) head.overtakeLeft -= request.size;
+          const isCounted = this.#places.waiting > 0;
+          if (isCounted) this.#count(flow, request.size);
+          this.#places.contests.dropIdle(contest);
+          return { kind: "granted", outcome: attempt.outcome, isCounted };
+        }
+      }
+    }
+    const turned = this.#turn(request, flow, bounds, attempt, nowMs, queued, contest);
+    if (turned.kind === "turned") {
+      this.#places.contests.dropIdle(contest);
+      return turned;
+    }
+    const ticket = new Ticket(request, nowMs);
+    this.#join(ticket, queued ?? this.#places.open(key, flow, contest, request), attempt, nowMs);
+    return { kind: "waiting", ticket, expectedMs: turned.waitMs };
+  }
+
+  /** The call does not wait any more. Who was behind it is next. */
+  leave(ticket: Ticket, nowMs: number): void {
+    const { lane } = ticket;
+    if (lane === undefined) return;
+    const wasHead = lane.head === ticket;
+    this.#remove(ticket);
+    if (!wasHead) return;
+    if (lane.tickets.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
+    this.#dispatch(this.#places.contests.rivals(lane.contest), nowMs);
+  }
+
+  /**
+   * Something was given back, or may have been, on these keys. `correction` is by how much a call of `flow` that was counted has used more or less than its
+   * size, `openMs` how long it was open.
+   */
+  freed(keys: readonly string[], served: Served | undefined, openMs: number, nowMs: number): void {
+    const flow =
+      served === undefined ? undefined : this.#places.orders[bandOf(served.priority)].find(served.flow);
+    if (flow !== undefined && served !== undefined) {
+      flow.unsettled -= 1;
+      this.#places.recount(flow, served.correction);
+    }
+    if (this.#places.waiting === 0) return;
+    const contests = new Set<Contest>();
+    for (const key of keys) {
+      for (const lane of this.#places.sleepers(key)) {
+        this.#places.wake(lane);
+        contests.add(lane.contest);
+      }
+      for (const contest of this.#places.contests.sharing(key)) {
+        contest.serviceMs += (contest.serviceMs === 0 ? 1 : SERVICE_GAIN) * (openMs - contest.serviceMs);
+        contests.add(contest);
+      }
+    }
+    this.#dispatch(contests, nowMs);
+  }
+
+  /** Serves whoever can be by now. */
+  pump(nowMs: number): void {
+    const contests = new Set<Contest>();
+    for (const lane of this.#places.takeDueLanes(nowMs)) contests.add(lane.contest);
+    for (const contest of this.#places.takeDueContests(nowMs)) contests.add(contest);
+    this.#dispatch(contests, nowMs);
+  }
+
+  /** How many calls are served before this one, itself included, and how long that takes, as far as can be told. */
+  look(ticket: Ticket, nowMs: number): { readonly position: number; readonly expectedMs: number } {
+    const { request, lane } = ticket;
+    if (lane === undefined) return { position: 0, expectedMs: 0 };
+    const before = lane.tickets.slice(0, lane.tickets.indexOf(ticket));
+    const needs = lane.needs.map(() => 0);
+    for (const other of before) {
+      for (const [charge, need] of needsOf(other.request).entries()) needs[charge] += need;
+    }
+    const ahead = aheadOf(request, lane.flow, lane.contest, needs, 0);
+    const calls = callsAhead(lane, before.length);
+    const { serviceMs } = lane.contest;
+    return { position: calls + 1, expectedMs: this.#limits.expectedWait(request, ahead, serviceMs, nowMs) };
+  }
+
+  /**
+   * The heads that a call would overtake if it went now; undefined where one of them forbids it. Whoever is first in line has been tried, and did not
+   * fit.
+   */
+  #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): Ticket[] | undefined {
+    const heads: Ticket[] = [];
+    if (contest.shared.length === 0 || this.#places.waiting === 0) return heads;
+    const isOwed = this.#owedBand(this.#places.contests) !== undefined;
+    if (flow.band === 0 && !isOwed) return heads;
+    for (const rival of this.#places.contests.rivals(contest)) {
+      const first = rival.best();
+      if (first === undefined) continue;
+      const isAhead =
+        isOwed ||
+        first.flow.band < flow.band ||
+        (first.flow.band === flow.band && first.flow.counter <= flow.counter);
+      if (!isAhead) continue;
+      if (!mayOvertake(flow, request.size, first)) return undefined;
+      heads.push(first.head);
+    }
+    return heads;
+  }
+
+  /** Whether the call may wait, and how long it will; or why not. */
+  #turn(
+    request: PermitRequest,
+    flow: Flow,
+    bounds: RoomBounds,
+    attempt: Attempt<Outcome> | undefined,
+    nowMs: number,
+    queued: Lane | undefined,
+    contest: Contest,
+  ): Extract<Entry<Outcome>, { kind: "turned" }> | { readonly kind: "stays"; readonly waitMs: number } {
+    const outcome = attempt?.outcome;
+    if (attempt?.kind === "never_fits") return { kind: "turned", reason: "never_fits", waitMs: 0, outcome };
+    const needs = queued?.needs ?? needsOf(request).map(() => 0);
+    const joining = queued === undefined ? flow.weight : 0;
+    const ahead = aheadOf(request, flow, contest, needs, joining);
+    const expectedMs = this.#limits.expectedWait(request, ahead, contest.serviceMs, nowMs);
+    // For concurrency nobody can foretell the wait: then only what is known of it may turn a call away.
+    const waitMs =
+      expectedMs === 0 && attempt?.kind === "refused"
+        ? Math.min(attempt.waitMs, request.maxWaitMs)
+        : expectedMs;
+    if (waitMs > request.maxWaitMs || request.maxWaitMs === 0) {
+      return { kind: "turned", reason: "limited", waitMs: Math.max(1, waitMs), outcome };
+    }
+    const isFull =
+      this.#places.waiting >= bounds.waitingMax ||
+      flow.waiting >= bounds.waitingPerFlowMax ||
+      this.#places.bytes + request.bytes > bounds.bytesMax ||
+      flow.bytes + request.bytes > bounds.bytesPerFlowMax;
+    if (isFull) return { kind: "turned", reason: "queue_full", waitMs: Math.max(1, waitMs), outcome };
+    return { kind: "stays", waitMs };
+  }
+
+  #join(ticket: Ticket, lane: Lane, attempt: Attempt<Outcome> | undefined, nowMs: number): void {
+    const { request } = ticket;
+    const { flow, contest } = lane;
+    this.#places.join(ticket, lane);
+    this.#shares.joined(flow.band, request.size);
+    if (lane.tickets.length > 1) return;
+    if (attempt?.kind === "refused") this.#blocked(lane, attempt, nowMs);
+    // Behind somebody who is waited for; where that is not so any more, its turn is now.
+    else if (contest.dueMs === 0) this.#places.setDue(contest, nowMs);
+  }
+
+  /** Serves who is next in these contests until nobody fits. */
+  #dispatch(contests: Set<Contest>, nowMs: number): void {
+    const saved: Saved[] = [];
+    for (const contest of contests) this.#places.setDue(contest, 0);
+    for (;;) {
+      const lane = this.#next(contests);
+      if (lane === undefined) return;
+      const { contest, head } = lane;
+      const attempt = this.#try(lane, nowMs);
+      if (attempt.kind === "granted") {
+        for (const one of saved) {
+          if (!contest.shared.includes(one.key)) continue;
+          one.head.overtakeLeft -= head.request.size;
+          if (one.head.overtakeLeft <= 0) this.#close(contests, one);
+        }
+        continue;
+      }
+      if (lane.dueMs > 0) continue;
+      contests.delete(contest);
+      const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
+      const one: Saved = { head, contest, key: head.request.subjects[limiting].key };
+      this.#overtake(lane, nowMs);
+      if (head.overtakeLeft > 0) saved.push(one);
+      else this.#close(contests, one);
+    }
+  }
+
+  /** What is shared is saved for somebody: nobody else is served from it before. */
+  #close(contests: Set<Contest>, { key, contest: first }: Saved): void {
+    for (const contest of contests) {
+      if (!contest.shared.includes(key)) continue;
+      contests.delete(contest);
+      if (contest.best() !== undefined) this.#places.setDue(contest, first.dueMs);
+    }
+  }
+
+  /** Who is next: one that is owed, or else the first. */
+  #next(contests: Set<Contest>): Lane | undefined {
+    const owed = this.#owedBand(contests);
+    let best: Lane | undefined;
+    for (const contest of contests) {
+      const lane = owed === undefined ? contest.best() : contest.first(owed);
+      if (lane !== undefined && (best === undefined || isServedBefore(lane, best))) best = lane;
+    }
+    return best;
+  }
+
+  #owedBand(contests: Iterable<Contest>): number | undefined {
+    for (let band = PRIORITIES.length - 1; band > 0; band--) {
+      if (this.#places.inLine(band) === 0) continue;
+      let best: Lane | undefined;
+      for (const contest of contests) {
+        const lane = contest.first(band);
+        if (lane !== undefined && (best === undefined || isServedBefore(lane, best))) best = lane;
+      }
+      if (best !== undefined && this.#shares.isOwed(band, best.head.request.size)) return band;
+    }
+    return undefined;
+  }
+
+  /** Serves smaller calls in front of a head that has to wait for room, as far as it can be asked to let them. */
+  #overtake(lane: Lane, nowMs: number): void {
+    const { contest, head } = lane;
+    // What is as large as something that did not fit does not fit either.
+    let failed = head.request.size;
+    while (head.overtakeLeft > 0) {
+      let served = false;
+      for (const other of this.#overtakers(lane)) {
+        const { size } = other.head.request;
+        if (size >= failed || !mayOvertake(other.flow, size, lane)) continue;
+        const attempt = this.#try(other, nowMs);
+        if (attempt.kind === "granted") {
+          head.overtakeLeft -= size;
+          served = true;
+          break;
+        }
+        if (other.dueMs === 0) failed = size;
+      }
+      if (!served || contest.smallest.size === 0) return;
+    }
+  }
+
+  /** Those who are next in line behind a head, and the smallest. */
+  #overtakers({ contest, flow }: Lane): Lane[] {
+    const found: Lane[] = [];
+    for (let band = flow.band; band < contest.ready.length && found.length < LOOKAHEAD; band++) {
+      const heap = contest.ready[band];
+      if (band !== flow.band && heap.first !== undefined) found.push(heap.first);
+      found.push(...heap.next(LOOKAHEAD - found.length));
+    }
+    const smallest = contest.smallest.first;
+    if (smallest !== undefined && !found.includes(smallest)) found.push(smallest);
+    return found;
+  }
+
+  /** Serves the lane's head if it fits; else says what it waits for. */
+  #try(lane: Lane, nowMs: number): Attempt<Outcome> {
+    const { head, flow } = lane;
+    const attempt = this.#limits.reserve(head.request, nowMs);
+    if (attempt.kind === "granted") {
+      this.#remove(head);
+      this.#count(flow, head.request.size);
+      this.#granted(head, attempt.outcome);
+    } else {
+      this.#blocked(lane, attempt, nowMs);
+    }
+    return attempt;
+  }
+
+  /** A head that waits for its own limits sleeps; one that waits for what is shared stays first in line. */
+  #blocked(lane: Lane, attempt: Attempt<Outcome>, nowMs: number): void {
+    const { request } = lane.head;
+    const waitMs = attempt.kind === "refused" ? Math.max(1, attempt.waitMs) : request.maxWaitMs;
+    if (attempt.kind === "refused" && request.isShared[attempt.limiting]) {
+      const { contest } = lane;
+      const dueMs = nowMs + waitMs;
+      if (contest.dueMs <= nowMs || dueMs < contest.dueMs) this.#places.setDue(contest, dueMs);
+      return;
+    }
+    this.#places.sleep(lane, nowMs + waitMs);
+  }
+
+  #remove(ticket: Ticket): void {
+    const { band } = (ticket.lane as Lane).flow;
+    this.#places.remove(ticket);
+    if (this.#places.orders[band].waiting === 0) this.#shares.emptied(band);
+  }
+
+  /** Counts a call that is served while others wait. */
+  #count(flow: Flow, size: number): void {
+    flow.unsettled += 1;
+    this.#places.recount(flow, size);
+    this.#shares.served(flow.band, size, this.#minShares, (band) => this.#places.inLine(band) > 0);
+  }
+}
