@@ -57,26 +57,28 @@ export class ServiceOrder {
     return this.#flows.get(key);
   }
 
-  /** The flow, lifted where it was idle. */
-  enter(key: string, weight: number): Flow {
-    let flow = this.#flows.get(key);
-    if (flow === undefined) {
-      this.#sweep();
-      flow = new Flow(key, this.#band);
-      this.#flows.set(key, flow);
+  /**
+   * The flow as it would take part, lifted where it is idle. Nothing is kept of that before it does: `join` or `charge`.
+   */
+  candidate(key: string, weight: number): Flow {
+    const known = this.#flows.get(key);
+    if (known !== undefined && known.waiting > 0) {
+      known.weight = weight;
+      return known;
     }
+    const flow = new Flow(key, this.#band);
     flow.weight = weight;
-    if (flow.waiting === 0) {
-      const floor = this.#floor();
-      if (flow.counter < floor) flow.counter = floor;
-    }
+    flow.counter = Math.max(known?.counter ?? 0, this.#floor());
+    flow.unsettled = known?.unsettled ?? 0;
     return flow;
   }
 
   /** One more call of the flow waits. */
   join(flow: Flow): void {
     flow.waiting += 1;
-    if (flow.waiting === 1) this.#waiting.put(flow.node);
+    if (flow.waiting > 1) return;
+    this.#keep(flow);
+    this.#waiting.put(flow.node);
   }
 
   /** One call less waits. */
@@ -91,6 +93,13 @@ export class ServiceOrder {
   charge(flow: Flow, size: number): void {
     flow.counter += size / flow.weight;
     if (flow.waiting > 0) this.#waiting.put(flow.node);
+    else this.#keep(flow);
+  }
+
+  #keep(flow: Flow): void {
+    if (this.#flows.get(flow.key) === flow) return;
+    this.#sweep();
+    this.#flows.set(flow.key, flow);
   }
 
   #floor(): number {

@@ -90,7 +90,7 @@ export class WaitingRoom<Outcome> {
   enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome> {
     this.#minShares = bounds.minShares;
     const band = bandOf(request.priority);
-    const flow = this.#places.orders[band].enter(request.flow, request.weight);
+    const flow = this.#places.orders[band].candidate(request.flow, request.weight);
     const contest = this.#places.contests.of(request, contestKey(request));
     const key = laneKey(request, contest);
     const queued = this.#places.find(key);
