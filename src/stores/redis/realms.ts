@@ -52,6 +52,11 @@ export class Realms {
     return `${this.#prefix}${this.#tags[0]}calibrations`;
   }
 
+  /** What starts every key of the waiting room, in the realm of all that is shared. */
+  room(): string {
+    return `${this.#prefix}${this.#tags[0]}room:`;
+  }
+
   /** A key that never exists, to ask whether the realm's server answers. */
   probe(realm: number): string {
     return `${this.#prefix}${this.#tags[realm]}probe`;

@@ -77,6 +77,7 @@ export class RedisConnection {
   readonly #options: RedisConnectionOptions;
   readonly #breakers: readonly CircuitBreaker[];
   readonly #probes: (NodeJS.Timeout | undefined)[] = [];
+  #unsubscribe: (() => void) | undefined;
   #unusable: string | undefined;
   #closed = false;
   #wasLost = false;
@@ -144,8 +145,43 @@ export class RedisConnection {
     });
   }
 
+  /**
+   * Delivers what is published to a channel. Rejects with `store_unavailable` where that cannot be had within the deadline; calls `lost` once when it may have missed
+   * something, and delivers nothing from then on. The channel before it is given up.
+   */
+  async subscribe(channel: string, onMessage: (message: Buffer) => void, lost: () => void): Promise<void> {
+    this.#unsubscribe?.();
+    const client = this.#client;
+    if (client.status !== "ready") throw unavailable("there is no connection to Redis");
+    const subscriber =
+      "nodes" in client ? client.duplicate() : client.duplicate({ enableOfflineQueue: true });
+    const end = () => {
+      subscriber.removeAllListeners();
+      subscriber.on("error", () => {});
+      subscriber.disconnect();
+      if (this.#unsubscribe === end) this.#unsubscribe = undefined;
+    };
+    this.#unsubscribe = end;
+    subscriber.on("messageBuffer", (_channel: Buffer, message: Buffer) => onMessage(message));
+    subscriber.on("error", () => {});
+    try {
+      await within(
+        this.#options.deadlineMs,
+        subscriber.connect().then(() => subscriber.subscribe(channel)),
+      );
+    } catch (error) {
+      end();
+      throw unavailable("Redis did not let a channel be subscribed to", error);
+    }
+    subscriber.on("close", () => {
+      end();
+      lost();
+    });
+  }
+
   /** What is under way fails. */
   close(): void {
+    this.#unsubscribe?.();
     this.#closed = true;
     for (const probe of this.#probes) clearTimeout(probe);
     this.#client.disconnect();
@@ -209,6 +245,18 @@ export class RedisConnection {
         again();
       },
     );
+  }
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it took longer than ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

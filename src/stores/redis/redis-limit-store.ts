@@ -20,6 +20,7 @@ import { joinOutcomes, joinReadings, joinSettled, type RealmPart, splitByRealm }
 import { Realms } from "./realms.ts";
 import { RedisCalibrationStore } from "./redis-calibration-store.ts";
 import { RedisConnection } from "./redis-connection.ts";
+import { RedisPermitQueue } from "./redis-permit-queue.ts";
 import type { RedisAddress } from "./redis-url.ts";
 import {
   decodeReadReply,
@@ -30,7 +31,7 @@ import {
   FORCE,
   SETTLE_MODE,
 } from "./request-codec.ts";
-import { BEAT, CALIBRATION, READ, RESERVE, type RedisScript, SETTLE } from "./scripts.ts";
+import { BEAT, CALIBRATION, READ, RESERVE, type RedisScript, ROOM, SETTLE } from "./scripts.ts";
 
 export interface RedisLimitStoreOptions {
   readonly address: RedisAddress;
@@ -59,6 +60,8 @@ type Force = (typeof FORCE)[keyof typeof FORCE];
 export class RedisLimitStore implements LimitStore {
   /** On the same connection; ends with this store. */
   readonly calibrations: CalibrationStore;
+  /** On the same server; ends with this store. Absent where users are spread over several realms: no script sees all of them. */
+  readonly permits: RedisPermitQueue | undefined;
   readonly #connection: RedisConnection;
   readonly #realms: Realms;
   readonly #clock: Clock | undefined;
@@ -79,7 +82,7 @@ export class RedisLimitStore implements LimitStore {
       address,
       deadlineMs,
       telemetry,
-      scripts: [RESERVE, SETTLE, READ, BEAT, CALIBRATION],
+      scripts: [RESERVE, SETTLE, READ, BEAT, CALIBRATION, ROOM],
       probeKeys: realms.map((realm) => this.#realms.probe(realm)),
     });
     this.calibrations = new RedisCalibrationStore(
@@ -96,6 +99,7 @@ export class RedisLimitStore implements LimitStore {
       (request) => this.#end(request, SETTLE_MODE.giveUp),
       () => telemetry.count("reservation-unsettled"),
     );
+    this.permits = options.realms === 1 ? this.#permitQueue() : undefined;
   }
 
   /** Begins to connect; resolves when connected or after `waitMs`. */
@@ -149,11 +153,32 @@ export class RedisLimitStore implements LimitStore {
   }
 
   async close(): Promise<void> {
+    this.permits?.close();
     this.#lost.close();
     this.#slots.close();
     // Best effort: where it fails, the leases run out.
     await Promise.allSettled([...this.#instances].map((instance) => this.#beatAll(instance, 0)));
     this.#connection.close();
+  }
+
+  #permitQueue(): RedisPermitQueue {
+    const room = this.#realms.room();
+    return new RedisPermitQueue({
+      run: (gateway, requests) => {
+        const clock = this.#clock === undefined ? "" : String(this.#clock.nowMs());
+        const args: (string | Buffer)[] = [clock, gateway];
+        for (const request of requests)
+          args.push(request.letter, String(request.args.length), ...request.args);
+        return this.#connection.run(0, ROOM, [room], args) as Promise<readonly unknown[]>;
+      },
+      encode: ({ id, ttlMs, subjects }) =>
+        this.#encode({ realm: 0, subjects }, { id, ttlMs, step: 0 }, FORCE.no, true),
+      subjectKey: (key) => this.#realms.subject(0, key),
+      granted: (call) => this.#slots.opened(call),
+      release: (request) => this.#lost.add(request),
+      listen: (gateway, onMessage, lost) =>
+        this.#connection.subscribe(`${room}g:${gateway}`, onMessage, lost),
+    });
   }
 
   async #hold(request: ReserveRequest, amounts: Amounts, force: Force): Promise<ReserveOutcome> {
@@ -206,7 +231,12 @@ export class RedisLimitStore implements LimitStore {
     return parts.length === 1 ? send(parts[0]) : joinSettled(await allOrFirstError(parts.map(send)));
   }
 
-  #encode(part: RealmPart, amounts: Amounts, force: Force, hasReservation: boolean): EncodedCall {
+  #encode(
+    part: Pick<RealmPart, "realm" | "subjects">,
+    amounts: Amounts,
+    force: Force,
+    hasReservation: boolean,
+  ): EncodedCall {
     const { id, ttlMs, step } = amounts;
     const { realm, subjects } = part;
     const { request, hasConcurrency } = encodeRequest({ id, step, force, ttlMs, subjects });

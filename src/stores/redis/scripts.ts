@@ -25,6 +25,16 @@ function forCalls(fast: readonly string[], general: string): RedisScript {
 
 export const RESERVE = forCalls(["reserve-fast.lua"], "reserve.lua");
 export const SETTLE = forCalls(["tombstones.lua", "settle-fast.lua"], "settle.lua");
+export const ROOM = assemble(
+  read("room-keys.lua"),
+  read("subject-state.lua"),
+  read("reserve-fast.lua"),
+  "local function makeGeneral()",
+  ...["limits.lua", "reservations.lua", "expected-wait.lua", "reserve.lua"].map(read),
+  "end",
+  read("room-places.lua"),
+  read("room.lua"),
+);
 export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
 export const BEAT = assemble(read("beat.lua"));
 export const CALIBRATION = assemble(read("calibration.lua"));

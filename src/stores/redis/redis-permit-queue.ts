@@ -1,0 +1,328 @@
+import type { Buffer } from "node:buffer";
+import { randomInt } from "node:crypto";
+import type { RoomBounds } from "../../core/fairness/permit.ts";
+import type { LimitSpec } from "../../core/limits/limit-spec.ts";
+import { OperationalError } from "../../core/operational-error.ts";
+import type { Priority } from "../../core/policy/policy.ts";
+import type { ReservationId, SettleRequest } from "../../ports/limit-store.ts";
+import type {
+  FreedRequest,
+  PermitCall,
+  PermitDecision,
+  PermitQueue,
+  WaitingCall,
+  WaitingPermit,
+} from "../../ports/permit-queue.ts";
+import type { EncodedCall } from "./request-codec.ts";
+import {
+  decodeEnterReply,
+  decodeGrant,
+  decodeGranted,
+  decodeView,
+  encodeEnter,
+  encodeFreed,
+  encodeView,
+  type RoomRequest,
+  ticketName,
+} from "./room-codec.ts";
+
+type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" }>;
+
+/** What the queue needs of the store that it belongs to. */
+export interface RoomLink {
+  /** Runs requests as one script; the reply's first is when the next pump is due. Rejects with `store_unavailable`. */
+  run(gateway: string, requests: readonly RoomRequest[]): Promise<readonly unknown[]>;
+  encode(call: PermitCall): EncodedCall;
+  subjectKey(key: string): string;
+  /** A call of this gateway is reserved now. */
+  granted(call: PermitCall): void;
+  /** Undoes a reservation that nobody wants any more, as soon as that is possible. */
+  release(request: SettleRequest): void;
+  /** Delivers what is published to a gateway, until the next `listen` or `close`; `lost` is called when messages may have been missed. */
+  listen(gateway: string, onMessage: (message: Buffer) => void, lost: () => void): Promise<void>;
+}
+
+/** So many requests are one script: it blocks the server for about a millisecond. */
+const REQUESTS_MAX = 32;
+/** Five times in the lease that `room.lua` gives a gateway with calls that wait. */
+const BEAT_MS = 1_000;
+/** A grant that was published before its call left is here by then. */
+const STRAGGLER_MS = 1_000;
+const GATEWAY_MAX = 2 ** 48 - 1;
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+interface Waiting {
+  readonly call: PermitCall;
+  readonly bounds: RoomBounds;
+  readonly specs: readonly LimitSpec[];
+  readonly decided: (decision: Decided) => void;
+  readonly failed: (error: unknown) => void;
+  deadline: NodeJS.Timeout | undefined;
+  /** Nobody wants the permit any more. */
+  hasLeft: boolean;
+}
+
+interface Sending {
+  readonly request: RoomRequest;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const nameOf = ({ instance, sequence }: ReservationId) => `${instance}:${sequence}`;
+
+/**
+ * One waiting room for all gateways on a Redis: `room.lua` decides, this keeps the gateway's own calls and their deadlines, is told of grants over a
+ * subscription, and calls the script when something is due. Where messages may have been lost every wait ends as `store_unavailable`, and the gateway
+ * goes on under another name; what waited under the old one is dropped with its lease.
+ */
+export class RedisPermitQueue implements PermitQueue {
+  readonly #link: RoomLink;
+  readonly #waiting = new Map<string, Waiting>();
+  #gateway = newGateway();
+  /** Resolves when grants are heard; undefined while nobody listens. */
+  #listening: Promise<void> | undefined;
+  #sending: Sending[] = [];
+  #beat: NodeJS.Timeout | undefined;
+  #pump: NodeJS.Timeout | undefined;
+  #pumpAtMs = Number.POSITIVE_INFINITY;
+  /** Calls of ours that the store did not know at the last beat. */
+  #missing = 0;
+  #closed = false;
+
+  constructor(link: RoomLink) {
+    this.#link = link;
+  }
+
+  async enter(
+    call: PermitCall,
+    bounds: RoomBounds,
+  ): Promise<Exclude<PermitDecision, { readonly kind: "timed_out" }> | WaitingPermit> {
+    await this.#listen();
+    const { promise, resolve, reject } = Promise.withResolvers<Decided>();
+    // Who gives the place up does not look at it any more.
+    promise.catch(() => {});
+    const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
+    const waiting: Waiting = {
+      call,
+      bounds,
+      specs,
+      decided: resolve,
+      failed: reject,
+      deadline: undefined,
+      hasLeft: false,
+    };
+    // Its grant may be heard before the reply that it waits.
+    const name = nameOf(call.id);
+    if (call.maxWaitMs > 0) this.#waiting.set(name, waiting);
+    try {
+      const reply = await this.#send(encodeEnter(call, bounds, this.#link.encode(call)));
+      const entry = decodeEnterReply(reply as readonly unknown[], specs);
+      if (entry.kind !== "waiting") {
+        this.#waiting.delete(name);
+        if (entry.kind === "granted") this.#link.granted(call);
+        return entry;
+      }
+      if (this.#waiting.get(name) === waiting) this.#watch(name, waiting);
+      return {
+        kind: "waiting",
+        expectedMs: entry.expectedMs,
+        decision: promise,
+        leave: () => this.#leave(name, waiting),
+      };
+    } catch (error) {
+      this.#forget(name, waiting);
+      this.#release(waiting);
+      throw error;
+    }
+  }
+
+  freed(request: FreedRequest): void {
+    const keys = request.keys.map((key) => this.#link.subjectKey(key));
+    // Whatever could not be told is found by the next pump.
+    this.#send(encodeFreed(request, keys)).catch(() => {});
+  }
+
+  async look(flow: string, priority: Priority): Promise<readonly WaitingCall[]> {
+    return decodeView((await this.#send(encodeView(flow, priority))) as readonly unknown[]);
+  }
+
+  /** Ends every wait. */
+  close(): void {
+    this.#closed = true;
+    this.#giveUp("the store is closed");
+  }
+
+  #listen(): Promise<void> {
+    this.#listening ??= this.#link
+      .listen(
+        this.#gateway,
+        (message) => this.#granted(message),
+        () => this.#giveUp("the connection to Redis was lost"),
+      )
+      .catch((error) => {
+        this.#listening = undefined;
+        throw error;
+      });
+    return this.#listening;
+  }
+
+  #watch(name: string, waiting: Waiting): void {
+    const inMs = Math.min(waiting.call.maxWaitMs, TIMER_MS_MAX);
+    waiting.deadline = setTimeout(() => void this.#timeOut(name, waiting), inMs);
+    this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
+  }
+
+  #granted(message: Buffer): void {
+    const { id, reply } = decodeGrant(message);
+    const name = nameOf(id);
+    const waiting = this.#waiting.get(name);
+    if (waiting === undefined) return;
+    this.#waiting.delete(name);
+    clearTimeout(waiting.deadline);
+    if (waiting.hasLeft) {
+      this.#release(waiting);
+      return;
+    }
+    this.#link.granted(waiting.call);
+    waiting.decided(decodeGranted(reply, waiting.specs, true));
+  }
+
+  #leave(name: string, waiting: Waiting): void {
+    if (this.#waiting.get(name) !== waiting || waiting.hasLeft) return;
+    waiting.hasLeft = true;
+    clearTimeout(waiting.deadline);
+    this.#takeOut(name, waiting).then(
+      (leftMs) => {
+        if (leftMs === undefined) this.#awaitStraggler(name, waiting);
+      },
+      () => this.#forget(name, waiting),
+    );
+  }
+
+  async #timeOut(name: string, waiting: Waiting): Promise<void> {
+    try {
+      const leftMs = await this.#takeOut(name, waiting);
+      // Granted in the same moment, and about to be heard.
+      if (leftMs === undefined) this.#awaitStraggler(name, waiting);
+      else waiting.decided({ kind: "timed_out", waitMs: Math.max(1, leftMs) });
+    } catch (error) {
+      this.#forget(name, waiting);
+      waiting.failed(error);
+    }
+  }
+
+  /** When it would have been served; undefined where it does not wait in the room any more. */
+  async #takeOut(name: string, waiting: Waiting): Promise<number | undefined> {
+    const reply = await this.#send({ letter: "l", args: [ticketName(waiting.call.id)] });
+    const leftMs = Number((reply as readonly unknown[])[0]);
+    if (leftMs < 0) return undefined;
+    this.#waiting.delete(name);
+    return leftMs;
+  }
+
+  /** A grant that was under way is here soon, or the room has forgotten the call. */
+  #awaitStraggler(name: string, waiting: Waiting): void {
+    waiting.deadline = setTimeout(() => {
+      if (!this.#forget(name, waiting)) return;
+      this.#release(waiting);
+      waiting.decided({ kind: "timed_out", waitMs: 1 });
+    }, STRAGGLER_MS).unref();
+  }
+
+  #forget(name: string, waiting: Waiting): boolean {
+    clearTimeout(waiting.deadline);
+    return this.#waiting.get(name) === waiting && this.#waiting.delete(name);
+  }
+
+  #release({ call }: Waiting): void {
+    const subjects = call.subjects.map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
+    }));
+    this.#link.release({ id: call.id, subjects });
+  }
+
+  /** Sends what is asked for in one turn of the event loop together. */
+  #send(request: RoomRequest): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#sending.length === 0) setImmediate(() => this.#flush());
+      this.#sending.push({ request, resolve, reject });
+    });
+  }
+
+  #flush(): void {
+    const sending = this.#sending;
+    this.#sending = [];
+    for (let i = 0; i < sending.length; i += REQUESTS_MAX) {
+      const batch = sending.slice(i, i + REQUESTS_MAX);
+      this.#link
+        .run(
+          this.#gateway,
+          batch.map(({ request }) => request),
+        )
+        .then(
+          ([dueMs, ...replies]) => {
+            for (const [at, { resolve }] of batch.entries()) resolve(replies[at]);
+            this.#arm(Number(dueMs));
+          },
+          (error) => {
+            for (const { reject } of batch) reject(error);
+          },
+        );
+    }
+  }
+
+  /** `inMs` until somebody's moment comes; −1 where there is none. Whichever gateway is first serves them. */
+  #arm(inMs: number): void {
+    if (this.#closed || inMs < 0) return;
+    const atMs = performance.now() + inMs;
+    if (atMs >= this.#pumpAtMs) return;
+    clearTimeout(this.#pump);
+    this.#pumpAtMs = atMs;
+    this.#pump = setTimeout(
+      () => {
+        this.#pumpAtMs = Number.POSITIVE_INFINITY;
+        this.#send({ letter: "p", args: [] }).catch(() => {});
+      },
+      Math.min(TIMER_MS_MAX, Math.ceil(inMs)),
+    );
+    // Where no call of ours waits, others have timers too.
+    if (this.#waiting.size === 0) this.#pump.unref();
+  }
+
+  /** Tells the room that this gateway lives, and finds out whether it still has all of its calls. */
+  async #keepAlive(): Promise<void> {
+    this.#beat = undefined;
+    if (this.#closed || this.#waiting.size === 0) return;
+    const before = this.#waiting.size;
+    try {
+      const known = Number(await this.#send({ letter: "p", args: [] }));
+      const missing = before === this.#waiting.size ? before - known : 0;
+      if (missing > 0 && this.#missing > 0) return this.#giveUp("Redis has forgotten calls that wait");
+      this.#missing = Math.max(0, missing);
+    } catch {
+      return this.#giveUp("Redis does not answer");
+    }
+    if (this.#waiting.size > 0) this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
+  }
+
+  /** Ends every wait: nobody can say what was granted meanwhile. */
+  #giveUp(reason: string): void {
+    clearTimeout(this.#beat);
+    clearTimeout(this.#pump);
+    this.#beat = undefined;
+    this.#pumpAtMs = Number.POSITIVE_INFINITY;
+    this.#missing = 0;
+    this.#listening = undefined;
+    this.#gateway = newGateway();
+    const error = new OperationalError("store_unavailable", reason, { retryAfterMs: BEAT_MS });
+    for (const waiting of this.#waiting.values()) {
+      clearTimeout(waiting.deadline);
+      if (waiting.hasLeft) this.#release(waiting);
+      else waiting.failed(error);
+    }
+    this.#waiting.clear();
+  }
+}
+
+const newGateway = () => String(randomInt(1, GATEWAY_MAX));

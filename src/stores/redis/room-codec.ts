@@ -1,0 +1,128 @@
+import { Buffer } from "node:buffer";
+import {
+  bandOf,
+  type PermitRequest,
+  PRIORITIES,
+  type RoomBounds,
+  type Turned,
+} from "../../core/fairness/permit.ts";
+import type { LimitSpec } from "../../core/limits/limit-spec.ts";
+import type { ReservationId } from "../../ports/limit-store.ts";
+import type { FreedRequest, PermitCall, PermitDecision, WaitingCall } from "../../ports/permit-queue.ts";
+import { decodeReply, type EncodedCall } from "./request-codec.ts";
+
+/** A request to `room.lua`: a letter, and what follows it. */
+export interface RoomRequest {
+  readonly letter: "e" | "f" | "l" | "p" | "v";
+  readonly args: readonly (string | Buffer)[];
+}
+
+/** The bands of the script count from 1. */
+const bandInScript = (priority: PermitRequest["priority"]) => String(bandOf(priority) + 1);
+
+function doubles(numbers: readonly number[]): Buffer {
+  return Buffer.from(Float64Array.from(numbers).buffer);
+}
+
+/** `subjectKeys` are the call's subjects' keys in Redis, the first of `encoded.keys`. */
+export function encodeEnter(call: PermitCall, bounds: RoomBounds, encoded: EncodedCall): RoomRequest {
+  const { subjects, isShared, flow, priority } = call;
+  const numbers = [
+    bandOf(priority) + 1,
+    call.weight,
+    call.size,
+    call.bytes,
+    call.maxWaitMs,
+    bounds.waitingMax,
+    bounds.waitingPerFlowMax,
+    bounds.bytesMax,
+    bounds.bytesPerFlowMax,
+    ...PRIORITIES.map((_, band) => bounds.minShares[band] ?? 0),
+    ...isShared.map(Number),
+  ];
+  let contest = "";
+  let own = "";
+  for (let i = 0; i < subjects.length; i++) {
+    const ids = subjects[i].charges.map(({ spec }) => spec.id).join();
+    if (isShared[i]) contest += `\n${encoded.keys[i]}\t${ids}`;
+    else own += `\r${encoded.keys[i]}\t${ids}`;
+  }
+  const lane = `${priority}\n${flow}${contest}${own}`;
+  return { letter: "e", args: [encoded.request, doubles(numbers), flow, contest, lane, ...encoded.keys] };
+}
+
+export function encodeFreed({ openMs, served }: FreedRequest, subjectKeys: readonly string[]): RoomRequest {
+  const band = served === undefined ? 0 : bandOf(served.priority) + 1;
+  return {
+    letter: "f",
+    args: [doubles([openMs, band, served?.correction ?? 0]), served?.flow ?? "", ...subjectKeys],
+  };
+}
+
+export function encodeView(flow: string, priority: PermitRequest["priority"]): RoomRequest {
+  return { letter: "v", args: [bandInScript(priority), flow] };
+}
+
+/** A ticket's name in the script. */
+export function ticketName({ instance, sequence }: ReservationId): Buffer {
+  const name = Buffer.alloc(TICKET_BYTES);
+  name.writeUIntLE(instance, 0, 6);
+  name.writeUIntLE(sequence, 6, 6);
+  return name;
+}
+
+const TICKET_BYTES = 12;
+
+/** A grant as it is published: whose, and the reply of its reserve. */
+export function decodeGrant(message: Buffer): { readonly id: ReservationId; readonly reply: Buffer } {
+  const id = { instance: message.readUIntLE(0, 6), sequence: message.readUIntLE(6, 6) };
+  return { id, reply: message.subarray(TICKET_BYTES) };
+}
+
+export type EnterReply =
+  | Exclude<PermitDecision, { readonly kind: "timed_out" }>
+  | { readonly kind: "waiting"; readonly expectedMs: number };
+
+const REASONS: readonly Turned[] = ["limited", "never_fits", "queue_full"];
+
+export function decodeGranted(
+  reply: Buffer,
+  specs: readonly LimitSpec[],
+  isCounted: boolean,
+): Extract<PermitDecision, { readonly kind: "granted" }> {
+  const outcome = decodeReply(reply, specs);
+  if (outcome.kind !== "admitted") throw new TypeError(`a permit was granted with ${outcome.kind}`);
+  return { kind: "granted", outcome, isCounted };
+}
+
+export function decodeEnterReply(reply: readonly unknown[], specs: readonly LimitSpec[]): EnterReply {
+  switch (reply[0]) {
+    case 0:
+      return decodeGranted(reply[2] as Buffer, specs, reply[1] === 1);
+    case 1: {
+      const outcome = reply[3] as Buffer;
+      return {
+        kind: "refused",
+        reason: REASONS[reply[1] as number],
+        waitMs: Number(reply[2]),
+        outcome: outcome.length === 0 ? undefined : decodeReply(outcome, specs),
+      };
+    }
+    case 2:
+      return { kind: "waiting", expectedMs: Number(reply[1]) };
+    default:
+      throw new TypeError(`the waiting room answered ${String(reply[0])}`);
+  }
+}
+
+export function decodeView(reply: readonly unknown[]): readonly WaitingCall[] {
+  const calls: WaitingCall[] = [];
+  for (let i = 0; i + 2 < reply.length; i += 3) {
+    calls.push({
+      waitedMs: Number(reply[i]),
+      position: Number(reply[i + 1]),
+      expectedMs: Number(reply[i + 2]),
+    });
+  }
+  return calls;
+}

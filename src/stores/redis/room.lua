@@ -1,0 +1,511 @@
+--[[
+The waiting room: src/core/fairness/waiting-room.ts for all gateways on a store, function by function. A call waits here as a ticket; when its turn comes,
+its limits are charged in the same run as its gateway is told.
+
+KEYS    what starts every key of the room; all of them, and those of the calls, have the same hash tag
+ARGV    for tests only the time in epoch ms, else empty; the gateway; then requests one after the other, each: its letter, how many
+        arguments follow, and these:
+
+    e  enter  the call (subject-state.lua), [band, weight, size, bytes, maxWaitMs, waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4,
+              (is shared)*subjects], flow, key of its contest, key of its lane, then its keys in Redis
+              → 0, is counted, reply of the reserve | 1, reason, waitMs, reply or '' | 2, expectedMs
+    l  leave  tickets → for each −1, or when it would have been served
+    f  freed  [openMs, band or 0, correction], flow, keys of the subjects
+    p  pump   → how many calls of this gateway wait
+    v  view   band, flow → for each call (waitedMs, position, expectedMs)
+
+Output  when the next pump is due in ms, or −1; how many calls of each band wait; then the replies
+Grants of calls that waited are published to the gateway that asked: the ticket's 12 bytes and the reply of its reserve.
+]]
+local LOOKAHEAD, SERVICE_GAIN, OVERTAKING_MAX, GATEWAY_LEASE_MS = 4, 0.1, 4, 5000
+local REASONS = { limited = 0, neverFits = 1, queueFull = 2 }
+local gateway = ARGV[2]
+
+local general
+local function useCall(ticketName, request, keys)
+  id, a = ticketName, unpackAll(DOUBLES, 1, 8, request, 13, (#request - 12) / 8)
+  KEYS, keysBefore = keys, 0
+end
+
+-- Verdict, waitMs, the subject in whose way it is, and the whole reply.
+local function attempt(ticketName, request, keys)
+  useCall(ticketName, request, keys)
+  local reply = fast()
+  if not reply then
+    general = general or makeGeneral()
+    reply = general()
+  end
+  local verdict, waitMs, limiting = unpackNumbers('<ddd', reply)
+  local subject = 1
+  if verdict == 1 then
+    local rest = limiting
+    while rest >= a[6 + subject] do
+      rest = rest - a[6 + subject]
+      subject = subject + 1
+    end
+  end
+  return verdict, waitMs, subject, reply
+end
+
+local function waitBehind(ticketName, request, keys, ahead, serviceMs)
+  useCall(ticketName, request, keys)
+  general = general or makeGeneral()
+  return expectedWait(ahead, serviceMs)
+end
+
+-- minimum-shares.ts
+
+local function isOwed(band, size) return band > 1 and room().credit[band] >= size end
+
+local function served(band, size)
+  local r = room()
+  for other = 2, BANDS do
+    if r.inLine[other] > 0 then
+      local credit, most = r.credit[other] + size * r.minShares[other], 2 * r.sizeMax[other]
+      r.credit[other] = credit < most and credit or most
+    end
+  end
+  local left = r.credit[band] - size
+  r.credit[band] = left > 0 and left or 0
+end
+
+local function count(flowName, flowKey, flow, band, size)
+  flow.unsettled = flow.unsettled + 1
+  recount(flowName, flowKey, flow, band, size)
+  served(band, size)
+end
+
+-- ahead.ts
+
+local function turnsAhead(own, need, waiting, weights, weight)
+  local turns = (own + need) * (weights / weight) - need
+  if turns > waiting then turns = waiting end
+  return turns > own and turns or own
+end
+
+local function aheadOf(ticket, weight, contest, own, joining)
+  local ahead, load_ = {}, contest.loads[ticket.band]
+  for charge, need in ipairs(ticket.needs) do
+    local shared, mine = ticket.sharedCharges[charge], own and own[charge] or 0
+    if shared == 0 then
+      ahead[charge] = mine
+    else
+      local higher = 0
+      for band = 1, ticket.band - 1 do higher = higher + contest.loads[band].needs[shared] end
+      ahead[charge] = higher + turnsAhead(mine, need, load_.needs[shared], load_.weight + joining, weight)
+    end
+  end
+  return ahead
+end
+
+local function callsAhead(lane, weight, contest, own)
+  if #contest.shared == 0 then return own end
+  local higher, load_ = 0, contest.loads[lane.band]
+  for band = 1, lane.band - 1 do higher = higher + contest.loads[band].calls end
+  return higher + floor(turnsAhead(own, 1, load_.calls - 1, load_.weight, weight))
+end
+
+-- waiting-room.ts
+
+local function owedBand(contests)
+  for band = BANDS, 2, -1 do
+    if room().inLine[band] > 0 then
+      local bestName, best
+      for number in pairs(contests) do
+        local name, lane = firstOf(number, band)
+        if name and (not best or isServedBefore(name, lane, bestName, best)) then bestName, best = name, lane end
+      end
+      if best and isOwed(band, headOf(best).size) then return band end
+    end
+  end
+end
+
+local function nextOf(contests)
+  local owed = owedBand(contests)
+  local bestName, best
+  for number in pairs(contests) do
+    local name, lane
+    if owed then name, lane = firstOf(number, owed) else name, lane = bestOf(number) end
+    if name and (not best or isServedBefore(name, lane, bestName, best)) then bestName, best = name, lane end
+  end
+  return bestName, best
+end
+
+local function blocked(name, lane, ticket, verdict, waitMs, subject)
+  if verdict == 1 and waitMs < 1 then waitMs = 1 end
+  if verdict ~= 1 then waitMs = ticket.maxWaitMs end
+  if verdict == 1 and ticket.isShared[subject] == 1 then
+    local contest = contestOf(lane.contest)
+    local dueMs = clockMs + waitMs
+    if contest.dueMs <= clockMs or dueMs < contest.dueMs then setDue(lane.contest, contest, dueMs) end
+    return
+  end
+  sleep(name, lane, clockMs + waitMs)
+end
+
+local function try(name, lane)
+  local ticketName = lane.head
+  local ticket = ticketOf(ticketName)
+  local verdict, waitMs, subject, reply = attempt(ticketName, ticket.request, ticket.keys)
+  if verdict == 0 then
+    local flowKey = 'f:' .. lane.band .. ':' .. lane.flow
+    removeTicket(ticketName, ticket)
+    count(lane.flow, flowKey, load(flowKey), lane.band, ticket.size)
+    call('PUBLISH', ROOM .. 'g:' .. ticket.gateway, ticketName .. reply)
+  else
+    blocked(name, lane, ticket, verdict, waitMs, subject)
+  end
+  return verdict, subject
+end
+
+local function overtakersOf(firstName, firstLane)
+  local number, found = firstLane.contest, {}
+  for band = firstLane.band, BANDS do
+    if #found >= LOOKAHEAD then break end
+    local from = band == firstLane.band and 1 or 0
+    local names = call('ZRANGE', ROOM .. 'o:' .. number .. ':' .. band, from, from + LOOKAHEAD - #found - 1)
+    for _, name in ipairs(names) do found[#found + 1] = name end
+  end
+  local smallest = zfirst('z:' .. number)
+  if smallest then
+    for _, name in ipairs(found) do
+      if name == smallest then return found end
+    end
+    found[#found + 1] = smallest
+  end
+  return found
+end
+
+local function overtake(firstName, firstLane)
+  local headName = firstLane.head
+  local head = ticketOf(headName)
+  local failed = head.size
+  while head.overtakeLeft > 0 do
+    local wasServed = false
+    for _, name in ipairs(overtakersOf(firstName, firstLane)) do
+      local lane = laneOf(name)
+      local size = headOf(lane).size
+      if size < failed and mayOvertake(lane.band, flowOf(lane), size, firstLane) then
+        if try(name, lane) == 0 then
+          head.overtakeLeft = head.overtakeLeft - size
+          keep('t:' .. headName, head)
+          wasServed = true
+          break
+        end
+        if lane.dueMs == 0 then failed = size end
+      end
+    end
+    if not wasServed then return end
+  end
+end
+
+local function sharesKey(contest, key)
+  for _, shared in ipairs(contest.shared) do
+    if shared == key then return true end
+  end
+  return false
+end
+
+local function close(contests, key, firstNumber)
+  local dueMs = contestOf(firstNumber).dueMs
+  for number in pairs(contests) do
+    local contest = contestOf(number)
+    if sharesKey(contest, key) then
+      contests[number] = nil
+      if bestOf(number) then setDue(number, contest, dueMs) end
+    end
+  end
+end
+
+local function dispatch(contests)
+  local saved = {}
+  for number in pairs(contests) do
+    local contest = contestOf(number)
+    if contest then setDue(number, contest, 0) else contests[number] = nil end
+  end
+  while true do
+    local name, lane = nextOf(contests)
+    if not name then return end
+    local number, headName = lane.contest, lane.head
+    local head, contest = ticketOf(headName), contestOf(number)
+    local verdict, subject = try(name, lane)
+    if verdict == 0 then
+      for _, one in ipairs(saved) do
+        if sharesKey(contest, one.key) then
+          local waiting = ticketOf(one.head)
+          if waiting then
+            waiting.overtakeLeft = waiting.overtakeLeft - head.size
+            keep('t:' .. one.head, waiting)
+            if waiting.overtakeLeft <= 0 then close(contests, one.key, one.contest) end
+          end
+        end
+      end
+    elseif lane.dueMs == 0 then
+      contests[number] = nil
+      local key = contest.shared[head.sharedPlaces[subject]]
+      overtake(name, lane)
+      if head.overtakeLeft > 0 then
+        saved[#saved + 1] = { head = headName, contest = number, key = key }
+      else
+        close(contests, key, number)
+      end
+    end
+  end
+end
+
+-- The heads that a call would overtake if it went now, or nothing where one of them forbids it.
+local function overtakenBy(ticket, flow, number, contest)
+  local heads = {}
+  if #contest.shared == 0 or room().waiting == 0 then return heads end
+  local all = {}
+  for _, other in ipairs(call('HVALS', ROOM .. 'n')) do all[other] = true end
+  local owed = owedBand(all) ~= nil
+  if ticket.band == 1 and not owed then return heads end
+  local rivals = {}
+  addRivals(rivals, number, contest)
+  for rival in pairs(rivals) do
+    local name, first = bestOf(rival)
+    if name then
+      local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and flowOf(first).counter <= flow.counter)
+      if isAhead then
+        if not mayOvertake(ticket.band, flow, ticket.size, first) then return nil end
+        heads[#heads + 1] = first.head
+      end
+    end
+  end
+  return heads
+end
+
+local function enter(at, arguments)
+  local request, numbers, flowName, contestKey, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local ticketName, keys = sub(request, 1, 12), {}
+  for i = at + 5, at + arguments - 1 do keys[#keys + 1] = ARGV[i] end
+  local band, weight, size, bytes, maxWaitMs, waitingMax, perFlowMax, bytesMax, bytesPerFlowMax, m1, m2, m3, m4 =
+    unpackNumbers('<ddddddddddddd', numbers)
+  local r = room()
+  r.minShares = { m1, m2, m3, m4 }
+  local verdict, waitMs, subject, reply
+  -- The common case: nobody waits.
+  if r.waiting == 0 then
+    verdict, waitMs, subject, reply = attempt(ticketName, request, keys)
+    if verdict == 0 then return { 0, 0, reply } end
+  else
+    useCall(ticketName, request, keys)
+  end
+
+  local ticket = { gateway = gateway, band = band, weight = weight, size = size, bytes = bytes, maxWaitMs = maxWaitMs,
+    enteredMs = clockMs, overtakeLeft = OVERTAKING_MAX * size, request = request, keys = keys, needs = {},
+    isShared = {}, sharedCharges = {}, sharedPlaces = {} }
+  local shared, ownKeys, p, charges = {}, {}, 7 + a[5], 0
+  for i = 1, a[5] do
+    local isShared = unpackNumbers('<d', numbers, 105 + 8 * (i - 1)) == 1
+    ticket.isShared[i] = isShared and 1 or 0
+    if isShared then shared[#shared + 1] = keys[i] else ownKeys[#ownKeys + 1] = keys[i] end
+    ticket.sharedPlaces[i] = #shared
+    for _ = 1, a[6 + i] do
+      if isShared then charges = charges + 1 end
+      ticket.needs[#ticket.needs + 1] = a[p + 5]
+      ticket.sharedCharges[#ticket.sharedCharges + 1] = isShared and charges or 0
+      p = p + 7
+    end
+  end
+  local flow, flowKey = candidate(band, flowName, weight)
+  local number, contest = contestFor(contestKey, shared, charges)
+  local laneNumber = call('HGET', ROOM .. 'k', key)
+  local lane = laneNumber and laneOf(laneNumber)
+
+  if not lane and r.waiting > 0 then
+    local heads = overtakenBy(ticket, flow, number, contest)
+    if heads then
+      verdict, waitMs, subject, reply = attempt(ticketName, request, keys)
+      if verdict == 0 then
+        for _, name in ipairs(heads) do
+          local head = ticketOf(name)
+          head.overtakeLeft = head.overtakeLeft - size
+          keep('t:' .. name, head)
+        end
+        count(flowName, flowKey, flow, band, size)
+        return { 0, 1, reply }
+      end
+    end
+  end
+
+  if verdict == 2 then return { 1, REASONS.neverFits, 0, reply } end
+  local ahead = aheadOf(ticket, flow.weight, contest, lane and lane.needs, lane and 0 or flow.weight)
+  local expectedMs = waitBehind(ticketName, request, keys, ahead, contest.serviceMs)
+  if expectedMs == 0 and verdict == 1 then expectedMs = waitMs < maxWaitMs and waitMs or maxWaitMs end
+  local atLeast = expectedMs > 1 and expectedMs or 1
+  if expectedMs > maxWaitMs or maxWaitMs == 0 then
+    return { 1, REASONS.limited, format('%.17g', atLeast), reply or '' }
+  end
+  if r.waiting >= waitingMax or flow.waiting >= perFlowMax or r.bytes + bytes > bytesMax or flow.bytes + bytes > bytesPerFlowMax then
+    return { 1, REASONS.queueFull, format('%.17g', atLeast), reply or '' }
+  end
+  if not lane then
+    laneNumber, lane = openLane(key, flowName, flow, band, number, contest, ownKeys, #ticket.needs)
+  end
+  call('ZADD', ROOM .. 'g', score(clockMs + GATEWAY_LEASE_MS), gateway)
+  touch('g')
+  join(ticketName, ticket, laneNumber, lane, flow, flowKey)
+  if size > r.sizeMax[band] then r.sizeMax[band] = size end
+  if lane.calls == 1 then
+    if verdict == 1 then
+      blocked(laneNumber, lane, ticket, verdict, waitMs, subject)
+    elseif contest.dueMs == 0 then
+      setDue(number, contest, clockMs)
+    end
+  end
+  return { 2, format('%.17g', expectedMs) }
+end
+
+-- Where a ticket stands in its lane, and what is charged before it there.
+local function standingOf(ticketName, ticket, lane)
+  local before, own = 0, {}
+  for charge in ipairs(ticket.needs) do own[charge] = 0 end
+  for _, name in ipairs(call('LRANGE', ROOM .. 'q:' .. ticket.lane, 0, -1)) do
+    if name == ticketName then break end
+    before = before + 1
+    for charge, need in ipairs(ticketOf(name).needs) do own[charge] = own[charge] + need end
+  end
+  local contest = contestOf(lane.contest)
+  local flow = flowOf(lane)
+  local ahead = aheadOf(ticket, flow.weight, contest, own, 0)
+  local expectedMs = waitBehind(ticketName, ticket.request, ticket.keys, ahead, contest.serviceMs)
+  return callsAhead(lane, flow.weight, contest, before) + 1, expectedMs
+end
+
+local function leaveOne(ticketName, ticket)
+  local name = ticket.lane
+  local lane = laneOf(name)
+  local wasHead = lane.head == ticketName
+  local contest = contestOf(lane.contest)
+  local rivals = {}
+  removeTicket(ticketName, ticket)
+  if not wasHead then return end
+  if lane.calls > 0 and lane.dueMs > 0 then wake(name, lane) end
+  addRivals(rivals, lane.contest, contest)
+  dispatch(rivals)
+end
+
+local function leave(at, arguments)
+  local reply = {}
+  for i = at, at + arguments - 1 do
+    local ticketName = ARGV[i]
+    local ticket = ticketOf(ticketName)
+    if ticket then
+      local _, expectedMs = standingOf(ticketName, ticket, laneOf(ticket.lane))
+      reply[#reply + 1] = format('%.17g', expectedMs)
+      leaveOne(ticketName, ticket)
+    else
+      reply[#reply + 1] = '-1'
+    end
+  end
+  return reply
+end
+
+local function freed(at, arguments)
+  local openMs, band, correction = unpackNumbers('<ddd', ARGV[at])
+  local flowName = ARGV[at + 1]
+  if band > 0 then
+    local flowKey = 'f:' .. band .. ':' .. flowName
+    local flow = load(flowKey)
+    if flow then
+      flow.unsettled = flow.unsettled - 1
+      recount(flowName, flowKey, flow, band, correction)
+    end
+  end
+  if room().waiting == 0 then return 0 end
+  local contests, sharing = {}, {}
+  for i = at + 2, at + arguments - 1 do
+    local key = ARGV[i]
+    for _, name in ipairs(call('SMEMBERS', ROOM .. 'y:' .. key)) do
+      local lane = laneOf(name)
+      wake(name, lane)
+      contests[lane.contest] = true
+    end
+    for _, number in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do
+      local contest = contestOf(number)
+      contest.serviceMs = contest.serviceMs + (contest.serviceMs == 0 and 1 or SERVICE_GAIN) * (openMs - contest.serviceMs)
+      keep('c:' .. number, contest)
+      contests[number] = true
+    end
+  end
+  dispatch(contests)
+  return 0
+end
+
+-- Serves whoever is due, and lets go of gateways that are not heard of any more.
+local function pump()
+  local contests, now = {}, score(clockMs)
+  for _, name in ipairs(call('ZRANGEBYSCORE', ROOM .. 'd', '-inf', now)) do
+    local lane = laneOf(name)
+    wake(name, lane)
+    contests[lane.contest] = true
+  end
+  for _, number in ipairs(call('ZRANGEBYSCORE', ROOM .. 'e', '-inf', now)) do
+    local contest = contestOf(number)
+    setDue(number, contest, 0)
+    addRivals(contests, number, contest)
+  end
+  if next(contests) then dispatch(contests) end
+end
+
+local function dropDeadGateways()
+  for _, dead in ipairs(call('ZRANGEBYSCORE', ROOM .. 'g', '-inf', score(clockMs))) do
+    for _, ticketName in ipairs(call('SMEMBERS', ROOM .. 'w:' .. dead)) do
+      local ticket = ticketOf(ticketName)
+      if ticket then leaveOne(ticketName, ticket) end
+    end
+    call('DEL', ROOM .. 'w:' .. dead)
+    zdrop('g', dead)
+  end
+end
+
+local function view(at)
+  local band, flowName = tonumber(ARGV[at]), ARGV[at + 1]
+  local flow, reply = load('f:' .. band .. ':' .. flowName), {}
+  if not flow then return reply end
+  for _, name in ipairs(flow.lanes) do
+    local lane = laneOf(name)
+    for _, ticketName in ipairs(call('LRANGE', ROOM .. 'q:' .. name, 0, -1)) do
+      local ticket = ticketOf(ticketName)
+      local position, expectedMs = standingOf(ticketName, ticket, lane)
+      reply[#reply + 1] = format('%.17g', clockMs - ticket.enteredMs)
+      reply[#reply + 1] = format('%.17g', position)
+      reply[#reply + 1] = format('%.17g', expectedMs)
+    end
+  end
+  return reply
+end
+
+local replies, at = { 0 }, 3
+if room().waiting > 0 then dropDeadGateways() end
+while ARGV[at] do
+  local letter, arguments = ARGV[at], tonumber(ARGV[at + 1])
+  local reply
+  if letter == 'e' then
+    reply = enter(at + 2, arguments)
+  elseif letter == 'f' then
+    reply = freed(at + 2, arguments)
+  elseif letter == 'l' then
+    reply = leave(at + 2, arguments)
+  elseif letter == 'v' then
+    reply = view(at + 2)
+  else
+    pump()
+    call('ZADD', ROOM .. 'g', 'XX', score(clockMs + GATEWAY_LEASE_MS), gateway)
+    reply = call('SCARD', ROOM .. 'w:' .. gateway)
+  end
+  replies[#replies + 1] = reply
+  at = at + 2 + arguments
+end
+local nextMs = -1
+if room().waiting > 0 then
+  local _, laneMs = zfirst('d')
+  local _, contestMs = zfirst('e')
+  local dueMs = laneMs and contestMs and (laneMs < contestMs and laneMs or contestMs) or laneMs or contestMs
+  if dueMs then nextMs = dueMs > clockMs and dueMs - clockMs or 0 end
+end
+saveAll()
+replies[1] = format('%.0f', nextMs)
+return replies
