@@ -1,3 +1,4 @@
+import { neverFits } from "../limits/combine.ts";
 import type { Priority } from "../policy/policy.ts";
 import { aheadOf, callsAhead, needsOf } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
@@ -108,6 +109,8 @@ export class WaitingRoom<Outcome> {
         }
       }
     }
+    // Nobody waits for what will not come; the limits are asked what to say of it.
+    if (attempt === undefined && neverFits(request.subjects)) attempt = this.#limits.reserve(request, nowMs);
     const turned = this.#turn(request, flow, bounds, attempt, nowMs, queued, contest);
     if (turned.kind === "turned") {
       this.#places.contests.dropIdle(contest);

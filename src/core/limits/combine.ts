@@ -86,6 +86,13 @@ function waitFor(
   }
 }
 
+/** Whether one of the limits is too small for the call for ever. */
+export function neverFits(subjects: readonly SubjectCharges[]): boolean {
+  return subjects.some(({ charges }) =>
+    charges.some(({ spec, need }) => !spec.shadow && need > spec.capacity),
+  );
+}
+
 /**
  * Whether the call fits all of its limits; changes nothing (L1). After `followClock`. `states` are the subjects' states in the order of `subjects`, `undefined` for
  * those that have none yet.

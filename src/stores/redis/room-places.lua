@@ -95,6 +95,7 @@ local function candidate(band, name, weight)
   local known = load(key)
   if known and known.waiting > 0 then
     known.weight = weight
+    keep(key, known)
     return known, key
   end
   local floorCounter = floorOf(band)

@@ -210,7 +210,10 @@ local function close(contests, key, firstNumber)
   local dueMs = contestOf(firstNumber).dueMs
   for number in pairs(contests) do
     local contest = contestOf(number)
-    if sharesKey(contest, key) then
+    -- One whose last call was served is gone.
+    if not contest then
+      contests[number] = nil
+    elseif sharesKey(contest, key) then
       contests[number] = nil
       if bestOf(number) then setDue(number, contest, dueMs) end
     end
@@ -296,7 +299,7 @@ local function enter(at, arguments)
   local ticket = { gateway = gateway, band = band, weight = weight, size = size, bytes = bytes, maxWaitMs = maxWaitMs,
     enteredMs = clockMs, overtakeLeft = OVERTAKING_MAX * size, request = request, keys = keys, needs = {},
     isShared = {}, sharedCharges = {}, sharedPlaces = {} }
-  local shared, ownKeys, p, charges = {}, {}, 7 + a[5], 0
+  local shared, ownKeys, p, charges, neverFits = {}, {}, 7 + a[5], 0, false
   for i = 1, a[5] do
     local isShared = unpackNumbers('<d', numbers, 105 + 8 * (i - 1)) == 1
     ticket.isShared[i] = isShared and 1 or 0
@@ -305,6 +308,7 @@ local function enter(at, arguments)
     for _ = 1, a[6 + i] do
       if isShared then charges = charges + 1 end
       ticket.needs[#ticket.needs + 1] = a[p + 5]
+      if a[p] > 0 and a[p + 5] > a[p + 2] then neverFits = true end
       ticket.sharedCharges[#ticket.sharedCharges + 1] = isShared and charges or 0
       p = p + 7
     end
@@ -330,6 +334,7 @@ local function enter(at, arguments)
     end
   end
 
+  if not verdict and neverFits then verdict, waitMs, subject, reply = attempt(ticketName, request, keys) end
   if verdict == 2 then return { 1, REASONS.neverFits, 0, reply } end
   local ahead = aheadOf(ticket, flow.weight, contest, lane and lane.needs, lane and 0 or flow.weight)
   local expectedMs = waitBehind(ticketName, request, keys, ahead, contest.serviceMs)

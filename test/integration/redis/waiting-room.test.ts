@@ -1,0 +1,397 @@
+import assert from "node:assert/strict";
+import type { Buffer } from "node:buffer";
+import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
+import { Redis } from "ioredis";
+import type { Ticket } from "../../../src/core/fairness/lane.ts";
+import { PRIORITIES, type RoomBounds } from "../../../src/core/fairness/permit.ts";
+import { type Attempt, WaitingRoom } from "../../../src/core/fairness/waiting-room.ts";
+import type { LimitSpec } from "../../../src/core/limits/limit-spec.ts";
+import type { Priority } from "../../../src/core/policy/policy.ts";
+import type { ReservationId, ReserveOutcome } from "../../../src/ports/limit-store.ts";
+import type { PermitCall } from "../../../src/ports/permit-queue.ts";
+import { CounterTable } from "../../../src/stores/memory/counter-table.ts";
+import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-store.ts";
+import { Realms } from "../../../src/stores/redis/realms.ts";
+import type { RedisLimitStore } from "../../../src/stores/redis/redis-limit-store.ts";
+import { encodeRequest, FORCE } from "../../../src/stores/redis/request-codec.ts";
+import {
+  decodeEnterReply,
+  decodeGrant,
+  decodeGranted,
+  decodeView,
+  encodeEnter,
+  encodeFreed,
+  encodeView,
+  type RoomRequest,
+  ticketName,
+} from "../../../src/stores/redis/room-codec.ts";
+import { ROOM } from "../../../src/stores/redis/scripts.ts";
+import { bucket, calendar, concurrency, rolling } from "../../contract/limit-specs.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+import { runs } from "../../support/property.ts";
+import { type RedisServer, startRedisServer } from "../../support/redis-server.ts";
+
+const TTL_MS = 1e10;
+const DAY_MS = 86_400_000;
+const BOUNDS: RoomBounds = {
+  waitingMax: 40,
+  waitingPerFlowMax: 12,
+  bytesMax: 200,
+  bytesPerFlowMax: 100,
+  minShares: [0, 0.2, 0.1, 0.05],
+};
+
+const enterStep = fc.record({
+  kind: fc.constant("enter" as const),
+  user: fc.nat(4),
+  priority: fc.constantFrom<Priority>("critical", "high", "normal", "normal", "normal", "low"),
+  weight: fc.constantFrom(1, 1, 4),
+  // Small ones that may pass a large one that has to wait.
+  size: fc.oneof(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 22 })),
+  bytes: fc.integer({ min: 1, max: 12 }),
+  own: fc.constantFrom(0, 1, 2, 3, 3, 3, 3),
+  shared: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([0]) },
+    { weight: 2, arbitrary: fc.uniqueArray(fc.nat(2), { maxLength: 3 }) },
+  ),
+  maxWaitMs: fc.constantFrom(0, 1_000, 50_000, 500_000, 500_000, 500_000),
+});
+const step = fc.oneof(
+  { weight: 9, arbitrary: enterStep },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("leave" as const), pick: fc.nat(50) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("settle" as const),
+      pick: fc.nat(50),
+      actual: fc.nat(14),
+      openMs: fc.nat(900),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("due" as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("advance" as const),
+      ms: fc.oneof(fc.nat(300), fc.constantFrom(50, 100, 500, 1_000), fc.nat(5_000)),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("view" as const), user: fc.nat(4) }) },
+);
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+
+const nameOf = ({ instance, sequence }: ReservationId) => `${instance}:${sequence}`;
+/** In any order: who is served in one moment is compared, not who is told first. */
+const sorted = <T extends { readonly name: string }>(list: readonly T[]) =>
+  [...list].sort((a, b) => a.name.localeCompare(b.name));
+
+let round = 0;
+
+/** The same calls to the waiting room of core and to the one in Redis. */
+class Pair {
+  readonly clock = new ManualClock();
+  readonly #table = new CounterTable();
+  readonly #store: RedisLimitStore;
+  readonly #client: Redis;
+  readonly #subscriber: Redis;
+  readonly #realms: Realms;
+  readonly #gateway = String(1_000 + ++round);
+  readonly #room: WaitingRoom<ReserveOutcome>;
+  readonly #own: readonly LimitSpec[];
+  readonly #shared: readonly LimitSpec[];
+  #granted: { name: string; outcome: unknown }[] = [];
+  #heard: Buffer[] = [];
+  #sequence = 0;
+  readonly waiting = new Map<string, { readonly call: PermitCall; readonly ticket: Ticket }>();
+  readonly open: { readonly call: PermitCall; readonly isCounted: boolean }[] = [];
+  served = 0;
+
+  constructor(prefix: string, store: RedisLimitStore, client: Redis, subscriber: Redis) {
+    this.#store = store;
+    this.#client = client;
+    this.#subscriber = subscriber;
+    this.#realms = new Realms(prefix, 1);
+    const start = this.clock.nowMs() - 12 * 3_600_000;
+    const days = [-3, -2, -1, 0, 1, 2].map((day) => start + day * DAY_MS);
+    this.#own = [rolling(30, 1_000), rolling(12, 777, { grainMs: 100 }), concurrency(3), calendar(90, days)];
+    this.#shared = [bucket(30, 20, 1_000), rolling(25, 900, { grainMs: 100 }), concurrency(5)];
+    this.#room = new WaitingRoom<ReserveOutcome>(
+      {
+        reserve: (request, nowMs) => this.#attempt(request as PermitCall, nowMs),
+        expectedWait: (request, ahead, serviceMs, nowMs) =>
+          this.#table.expectedWait(request.subjects, ahead, serviceMs, nowMs),
+      },
+      (ticket, outcome) => {
+        const call = ticket.request as PermitCall;
+        this.#granted.push({ name: nameOf(call.id), outcome });
+        this.waiting.delete(nameOf(call.id));
+        this.open.push({ call, isCounted: true });
+      },
+    );
+  }
+
+  async begin(): Promise<void> {
+    this.#subscriber.on("messageBuffer", (_channel: Buffer, message: Buffer) => this.#heard.push(message));
+    await this.#subscriber.subscribe(`${this.#realms.room()}g:${this.#gateway}`);
+    await this.#store.beat(round, 1e9);
+    this.#table.beat(round, 1e9, this.clock.nowMs());
+  }
+
+  async end(): Promise<void> {
+    this.#subscriber.removeAllListeners("messageBuffer");
+    await this.#subscriber.unsubscribe();
+  }
+
+  #attempt(call: PermitCall, nowMs: number): Attempt<ReserveOutcome> {
+    const outcome = this.#table.reserve(call, nowMs);
+    if (outcome.kind === "admitted") return { kind: "granted", outcome };
+    if (outcome.kind === "never_fits") return { kind: "never_fits", outcome };
+    assert.equal(outcome.kind, "refused");
+    const subjects = call.subjects.flatMap(({ charges }, i) => charges.map(() => i));
+    return { kind: "refused", outcome, waitMs: outcome.waitMs, limiting: subjects[outcome.limiting] };
+  }
+
+  #call(entering: Extract<Step, { kind: "enter" }>): PermitCall {
+    const { user, size, own, shared } = entering;
+    const charge = (spec: LimitSpec) => {
+      const amount = spec.algorithm === "concurrency" ? 1 : size;
+      return { spec, hold: amount, need: amount };
+    };
+    return {
+      id: { instance: round, sequence: ++this.#sequence },
+      ttlMs: TTL_MS,
+      subjects: [
+        { key: `user=${round}-${user}`, charges: own === 3 ? [] : [charge(this.#own[own])] },
+        ...shared.map((limit) => ({
+          key: `shared=${round}-${limit}`,
+          charges: [charge(this.#shared[limit])],
+        })),
+      ],
+      isShared: [false, ...shared.map(() => true)],
+      flow: `user-${user}`,
+      priority: entering.priority,
+      weight: entering.weight,
+      size,
+      bytes: entering.bytes,
+      maxWaitMs: entering.maxWaitMs,
+    };
+  }
+
+  #keys(call: PermitCall): string[] {
+    return call.subjects.map(({ key }) => this.#realms.subject(0, key));
+  }
+
+  async #run(request: RoomRequest): Promise<{ readonly dueMs: number; readonly reply: unknown }> {
+    const args = [String(this.clock.nowMs()), this.#gateway, request.letter, String(request.args.length)];
+    const reply = (await this.#client.callBuffer(
+      "eval",
+      ROOM.source,
+      1,
+      this.#realms.room(),
+      ...args,
+      ...request.args,
+    )) as unknown[];
+    return { dueMs: Number(reply[0]), reply: reply[1] };
+  }
+
+  /** What Redis has granted since the last time: everything that was published before a message of our own. */
+  async #grants(): Promise<{ name: string; outcome: unknown }[]> {
+    const end = ticketName({ instance: 0, sequence: ++this.#sequence });
+    await this.#client.publish(`${this.#realms.room()}g:${this.#gateway}`, end);
+    while (!this.#heard.some((message) => message.equals(end))) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const grants = this.#heard.filter((message) => !message.equals(end));
+    this.#heard = [];
+    return grants.map((message) => {
+      const { id, reply } = decodeGrant(message);
+      const call = this.#calls.get(nameOf(id));
+      assert.ok(call, "a grant for an unknown call");
+      const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
+      return { name: nameOf(id), outcome: decodeGranted(reply, specs, true).outcome };
+    });
+  }
+
+  readonly #calls = new Map<string, PermitCall>();
+
+  async take(one: Step): Promise<void> {
+    const dueMs = await this.#take(one);
+    const granted = await this.#grants();
+    this.served += granted.length;
+    assert.deepEqual(sorted(granted), sorted(this.#granted));
+    this.#granted = [];
+    if (dueMs === undefined) return;
+    const expected = Number.isFinite(this.#room.nextDueMs)
+      ? Math.max(0, this.#room.nextDueMs - this.clock.nowMs())
+      : -1;
+    assert.equal(dueMs, expected, "the next due moment");
+  }
+
+  async #take(one: Step): Promise<number | undefined> {
+    const nowMs = this.clock.nowMs();
+    switch (one.kind) {
+      case "enter":
+        return this.#enter(one, nowMs);
+      case "leave": {
+        const [name, { call, ticket }] = [...this.waiting][one.pick % this.waiting.size] ?? [undefined, {}];
+        if (name === undefined || call === undefined || ticket === undefined) return undefined;
+        const { expectedMs } = this.#room.look(ticket, nowMs);
+        this.waiting.delete(name);
+        this.#room.leave(ticket, nowMs);
+        const { dueMs, reply } = await this.#run({ letter: "l", args: [ticketName(call.id)] });
+        assert.equal(Number((reply as unknown[])[0]), expectedMs);
+        return dueMs;
+      }
+      case "settle":
+        return this.#settle(one, nowMs);
+      case "due":
+        if (Number.isFinite(this.#room.nextDueMs)) this.clock.set(Math.max(nowMs, this.#room.nextDueMs));
+        return this.#pump();
+      case "advance":
+        this.clock.advance(one.ms);
+        return this.#pump();
+      case "view": {
+        for (const priority of PRIORITIES) {
+          const { reply } = await this.#run(encodeView(`user-${one.user}`, priority));
+          const seen = decodeView(reply as unknown[]);
+          const expected = [...this.waiting.values()]
+            .filter(({ call }) => call.flow === `user-${one.user}` && call.priority === priority)
+            .map(({ ticket }) => ({ waitedMs: nowMs - ticket.enteredMs, ...this.#room.look(ticket, nowMs) }));
+          const text = (list: readonly object[]) => list.map((item) => JSON.stringify(item)).sort();
+          assert.deepEqual(
+            text(seen.map(({ waitedMs, position, expectedMs }) => ({ waitedMs, position, expectedMs }))),
+            text(expected),
+          );
+        }
+        return undefined;
+      }
+    }
+  }
+
+  async #pump(): Promise<number> {
+    // The gateway was heard of all the time.
+    await this.#client.zadd(`${this.#realms.room()}g`, "XX", this.clock.nowMs() + 1, this.#gateway);
+    this.#room.pump(this.clock.nowMs());
+    return (await this.#run({ letter: "p", args: [] })).dueMs;
+  }
+
+  async #enter(entering: Extract<Step, { kind: "enter" }>, nowMs: number): Promise<number> {
+    const call = this.#call(entering);
+    this.#calls.set(nameOf(call.id), call);
+    const entry = this.#room.enter(call, BOUNDS, nowMs);
+    const { request, hasConcurrency } = encodeRequest({
+      id: call.id,
+      step: 0,
+      force: FORCE.no,
+      ttlMs: TTL_MS,
+      subjects: call.subjects,
+    });
+    const keys = [...this.#keys(call), this.#realms.reservation(0, call.id.instance, call.id.sequence)];
+    if (hasConcurrency) keys.push(this.#realms.gateways(0));
+    const { dueMs, reply } = await this.#run(encodeEnter(call, BOUNDS, { keys, request }));
+    const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
+    const seen = decodeEnterReply(reply as unknown[], specs);
+    switch (entry.kind) {
+      case "granted":
+        assert.deepEqual(seen, { kind: "granted", outcome: entry.outcome, isCounted: entry.isCounted });
+        this.open.push({ call, isCounted: entry.isCounted });
+        break;
+      case "turned":
+        assert.deepEqual(seen, {
+          kind: "refused",
+          reason: entry.reason,
+          waitMs: entry.waitMs,
+          outcome: entry.outcome,
+        });
+        break;
+      case "waiting":
+        assert.deepEqual(seen, { kind: "waiting", expectedMs: entry.expectedMs });
+        this.waiting.set(nameOf(call.id), { call, ticket: entry.ticket });
+        break;
+    }
+    return dueMs;
+  }
+
+  async #settle(
+    { pick, actual, openMs }: Extract<Step, { kind: "settle" }>,
+    nowMs: number,
+  ): Promise<number | undefined> {
+    if (this.open.length === 0) return undefined;
+    const [{ call, isCounted }] = this.open.splice(pick % this.open.length, 1);
+    const subjects = call.subjects.map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec }) => ({ spec, actual })),
+    }));
+    assert.equal(await this.#store.settle({ id: call.id, subjects }), "settled");
+    assert.equal(this.#table.settle({ id: call.id, subjects }, nowMs), "settled");
+    const correction = actual - call.size;
+    const { flow, priority } = call;
+    const served = isCounted ? { flow, priority, correction } : undefined;
+    this.#room.freed(
+      call.subjects.map(({ key }) => key),
+      served,
+      openMs,
+      nowMs,
+    );
+    const { dueMs } = await this.#run(encodeFreed({ keys: [], served, openMs }, this.#keys(call)));
+    return dueMs;
+  }
+
+  /** Everything leaves, and nothing is left. */
+  async empty(): Promise<void> {
+    while (this.waiting.size > 0) await this.take({ kind: "leave", pick: 0 });
+    assert.equal(this.#room.waiting, 0);
+    const prefix = this.#realms.room();
+    const left: string[] = await this.#client.keys(`${prefix}*`);
+    const kinds = left.map((key) => key.slice(prefix.length).split(":")[0]);
+    assert.deepEqual(
+      kinds.filter((kind) => !"rfg".includes(kind)),
+      [],
+    );
+    for (const key of left) assert.ok((await this.#client.pttl(key)) > 0, `${key} never expires`);
+    await this.#client.flushdb();
+  }
+}
+
+describe("the waiting room in Redis", () => {
+  let redis: RedisServer;
+  let client: Redis;
+  let subscriber: Redis;
+  before(async () => {
+    redis = await startRedisServer();
+    client = new Redis(redis.url);
+    subscriber = new Redis(redis.url);
+  });
+  after(async () => {
+    client.disconnect();
+    subscriber.disconnect();
+    await redis.stop();
+  });
+
+  test("room.lua decides every history as core's waiting room does (L11, Q7)", async () => {
+    let served = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 200, size: "max" }), async (steps) => {
+        let pair: Pair | undefined;
+        const clock = { nowMs: () => (pair as Pair).clock.nowMs() };
+        pair = undefined;
+        const prefix = `t${round}`;
+        const lazyClock = { nowMs: () => (pair === undefined ? Date.UTC(2026, 0, 15, 12) : clock.nowMs()) };
+        const store = await openRedisLimitStore({ url: redis.url, keyPrefix: prefix, clock: lazyClock });
+        try {
+          pair = new Pair(prefix, store, client, subscriber);
+          await pair.begin();
+          for (const one of steps) await pair.take(one);
+          await pair.empty();
+          served += pair.served;
+        } finally {
+          await pair?.end();
+          await store.close();
+        }
+      }),
+      runs(60),
+    );
+    assert.ok(served > 0, "nobody was ever served after a wait");
+  });
+});
