@@ -182,10 +182,12 @@ describe("RedisLimitStore when replies are lost", () => {
     const observer = new Gateway(await openAt(t, server.url));
     const { proxy, store } = await behindProxy(t, server);
     const gateway = new Gateway(store);
+    // Redis knows the script, so that what is lost is not the answer that it does not.
+    await gateway.reserve([{ key: "user=bob", spec, hold: 1 }]);
     proxy.mode = "swallow replies";
     const lost = assertUnavailable(() => gateway.reserve(asks));
-    await proxy.nextSwallowed();
-    assert.equal((await observer.read(KEY, spec)).held, 40, "it was carried out");
+    // The first answer that is swallowed may be another's.
+    await eventually(async () => (await observer.read(KEY, spec)).held === 40, FAILURE_MS_MAX);
     await lost;
     proxy.mode = "pass";
     proxy.cut();

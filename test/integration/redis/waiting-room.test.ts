@@ -52,7 +52,7 @@ const enterStep = fc.record({
   bytes: fc.integer({ min: 1, max: 12 }),
   own: fc.constantFrom(0, 1, 2, 3, 3, 3, 3),
   shared: fc.oneof(
-    { weight: 3, arbitrary: fc.constant([0]) },
+    { weight: 3, arbitrary: fc.constant<number[]>([0]) },
     { weight: 2, arbitrary: fc.uniqueArray(fc.nat(2), { maxLength: 3 }) },
   ),
   maxWaitMs: fc.constantFrom(0, 1_000, 50_000, 500_000, 500_000, 500_000),
