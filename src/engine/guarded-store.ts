@@ -13,20 +13,13 @@ import type {
 import type { Telemetry } from "../ports/telemetry.ts";
 import { Lease } from "./lease.ts";
 import { evenShare, onShares, selectCharges } from "./local-share.ts";
+import { isUnavailable, PendingSteps } from "./pending-steps.ts";
 
-/** Settlements that wait for a store that is away: a few minutes of a busy gateway, a few MB. */
-const PENDING_MAX = 20_000;
 /** A reservation is given up after this: longer than any provider answers. */
 export const RESERVATION_TTL_MS = 3_600_000;
 
 /** Subjects with what was really used of each limit, in the order reserved. */
 export type Settlements = readonly { readonly key: string; readonly charges: readonly Settlement[] }[];
-
-/** A step that the store has still to be told of. */
-interface Pending {
-  readonly step: "settle" | "release";
-  readonly request: SettleRequest;
-}
 
 /** A reservation that was granted, by the store or in its absence. */
 export interface Held {
@@ -60,9 +53,7 @@ export class GuardedStore {
   readonly #fallback: LimitStore;
   readonly #telemetry: Telemetry;
   readonly #lease: Lease;
-  /** By id, so that a settlement that failed twice is tried once. */
-  readonly #pending = new Map<string, Pending>();
-  #retrying = false;
+  readonly #pending: PendingSteps;
 
   /** `fallback` is this process's memory. Both stores are owned by whoever made them. */
   constructor(store: LimitStore, fallback: LimitStore, telemetry: Telemetry, clock: Clock) {
@@ -70,6 +61,7 @@ export class GuardedStore {
     this.#fallback = fallback;
     this.#telemetry = telemetry;
     this.#lease = new Lease(store, clock);
+    this.#pending = new PendingSteps(store, telemetry, () => {});
   }
 
   /** How many gateways share the store, this one included, as of the last beat. */
@@ -79,14 +71,14 @@ export class GuardedStore {
 
   async start(): Promise<void> {
     await this.#lease.start((succeeded) => {
-      if (succeeded) void this.#retryPending();
+      if (succeeded) void this.#pending.retry();
     });
   }
 
   /** Stops the heartbeat after a last try to settle what is pending. */
   async stop(): Promise<void> {
     this.#lease.stop();
-    await this.#retryPending();
+    await this.#pending.retry();
     for (let i = 0; i < this.#pending.size; i++) this.#telemetry.count("reservation-unsettled");
   }
 
@@ -135,7 +127,7 @@ export class GuardedStore {
       await this.#store.release({ id: held.id, subjects });
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      this.#keep({ step: "release", request: { id: held.id, subjects } });
+      this.#pending.keep({ step: "release", request: { id: held.id, subjects } });
     }
   }
 
@@ -150,7 +142,7 @@ export class GuardedStore {
     error: OperationalError,
   ): Promise<GuardedOutcome> {
     // It may have happened all the same, or happen yet: its release undoes either (L6).
-    this.#keep({ step: "release", request: { id, subjects: withoutUse(subjects) } });
+    this.#pending.keep({ step: "release", request: { id, subjects: withoutUse(subjects) } });
     const closed = rules.find(
       ({ onStoreFailure, mode }) => onStoreFailure === "closed" && mode === "enforce",
     );
@@ -198,40 +190,9 @@ export class GuardedStore {
       await this.#store.settle(request);
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      this.#keep({ step: "settle", request });
+      this.#pending.keep({ step: "settle", request });
     }
   }
-
-  #keep(pending: Pending): void {
-    this.#telemetry.count("store-failed", { store: "limits" });
-    if (this.#pending.size >= PENDING_MAX) {
-      this.#telemetry.count("reservation-unsettled");
-      return;
-    }
-    const { instance, sequence } = pending.request.id;
-    this.#pending.set(`${instance}:${sequence}`, pending);
-  }
-
-  /** Settling is idempotent by id (L6), so one whose reply was lost is simply settled again. */
-  async #retryPending(): Promise<void> {
-    if (this.#retrying) return;
-    this.#retrying = true;
-    try {
-      for (const [name, { step, request }] of this.#pending) {
-        if (step === "settle") await this.#store.settle(request);
-        else await this.#store.release(request);
-        this.#pending.delete(name);
-      }
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-    } finally {
-      this.#retrying = false;
-    }
-  }
-}
-
-function isUnavailable(error: unknown): error is OperationalError {
-  return error instanceof OperationalError && error.code === "store_unavailable";
 }
 
 const withoutUse = (

@@ -1,0 +1,67 @@
+import { OperationalError } from "../core/operational-error.ts";
+import type { LimitStore, SettleRequest } from "../ports/limit-store.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
+
+/** Steps that wait for a store that is away: a few minutes of a busy gateway, a few MB. */
+const PENDING_MAX = 20_000;
+
+/** A step that the store has still to be told of. */
+export interface PendingStep {
+  readonly step: "settle" | "release";
+  readonly request: SettleRequest;
+}
+
+/** Whether the store, and nothing else, is what failed. */
+export function isUnavailable(error: unknown): error is OperationalError {
+  return error instanceof OperationalError && error.code === "store_unavailable";
+}
+
+/** Settlements and releases that the store did not answer: kept, and repeated when it is back. Bounded. */
+export class PendingSteps {
+  readonly #store: LimitStore;
+  readonly #telemetry: Telemetry;
+  readonly #done: (step: PendingStep) => void;
+  /** By id, so that a settlement that failed twice is tried once. */
+  readonly #pending = new Map<string, PendingStep>();
+  #retrying = false;
+
+  /** `done` is told of every step that was carried out after all. */
+  constructor(store: LimitStore, telemetry: Telemetry, done: (step: PendingStep) => void) {
+    this.#store = store;
+    this.#telemetry = telemetry;
+    this.#done = done;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  keep(pending: PendingStep): void {
+    this.#telemetry.count("store-failed", { store: "limits" });
+    if (this.#pending.size >= PENDING_MAX) {
+      this.#telemetry.count("reservation-unsettled");
+      return;
+    }
+    const { instance, sequence } = pending.request.id;
+    this.#pending.set(`${instance}:${sequence}`, pending);
+  }
+
+  /** Both steps are idempotent by id (L6), so one whose reply was lost is simply repeated. Never rejects for a store that is away. */
+  async retry(): Promise<void> {
+    if (this.#retrying) return;
+    this.#retrying = true;
+    try {
+      for (const [name, pending] of this.#pending) {
+        const { step, request } = pending;
+        if (step === "settle") await this.#store.settle(request);
+        else await this.#store.release(request);
+        this.#pending.delete(name);
+        this.#done(pending);
+      }
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+    } finally {
+      this.#retrying = false;
+    }
+  }
+}
