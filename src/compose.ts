@@ -1,5 +1,6 @@
 import type { Secret } from "./config/secret.ts";
 import type { ProviderSettings, Settings } from "./config/settings.ts";
+import { PRIORITIES } from "./core/fairness/permit.ts";
 import { CompiledPolicy, metersCost } from "./core/policy/compiled-policy.ts";
 import { PriceBook, type PriceSource } from "./core/price/price-book.ts";
 import { Engine } from "./engine/engine.ts";
@@ -107,6 +108,9 @@ function pricesOf(settings: Settings, telemetry: Telemetry, named: Set<string>):
   return new LoudPrices(book, telemetry, named);
 }
 
+const longestWaitMs = ({ policy }: Settings): number =>
+  Math.max(0, ...[...policy.plans.values()].map(({ maxWaitMs }) => maxWaitMs));
+
 function gatewaySettings(
   settings: Settings,
   prices: PriceSource,
@@ -133,8 +137,8 @@ function gatewaySettings(
       bodyBytesMax: bounds.bodyBytesMax,
       answerTimeoutMs: bounds.providerTimeoutMs,
       idleTimeoutMs: bounds.providerTimeoutMs,
-      // A provider may be silent for long, so only longer silence is the client's.
-      stalledMsMax: bounds.providerTimeoutMs + STALLED_MARGIN_MS,
+      // A provider may be silent for long, and so may a wait, so only longer silence is the client's.
+      stalledMsMax: Math.max(bounds.providerTimeoutMs, longestWaitMs(settings)) + STALLED_MARGIN_MS,
       disconnectDrainMsMax: bounds.disconnectDrainMsMax,
       drainTimeoutMs: bounds.shutdownTimeoutMs,
       ...overrides,
@@ -170,6 +174,15 @@ export async function startGateway(
     "sluice_gateways",
     "Gateways that share the store, this one included.",
     () => engine.gateways,
+  );
+  telemetry.labelledGauge(
+    "sluice_waiting",
+    "Calls of this gateway that wait for their turn.",
+    "priority",
+    () => {
+      const lengths = engine.waitingLengths();
+      return PRIORITIES.map((priority) => [priority, lengths.get(priority) ?? 0] as const);
+    },
   );
   await engine.start();
   const gateway = new Gateway({ settings: compiled, engine, telemetry, metrics: telemetry });

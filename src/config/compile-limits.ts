@@ -1,3 +1,4 @@
+import { PRIORITIES, type RoomBounds } from "../core/fairness/permit.ts";
 import type { LimitRule, Plan, Scope, StoreFailurePolicy, Window } from "../core/policy/policy.ts";
 import { nanoOfUsd } from "../core/price/usd.ts";
 import { parseDuration } from "./duration.ts";
@@ -69,6 +70,7 @@ const DEFAULT_PLAN: Plan = {
   limits: [],
   whenLimited: "wait",
   maxWaitMs: MAX_WAIT_MS_DEFAULT,
+  keepalive: false,
 };
 
 function planOf(name: string, plan: PlanShape): Plan {
@@ -80,6 +82,18 @@ function planOf(name: string, plan: PlanShape): Plan {
     limits: rulesOf(plan.limits, "plan"),
     whenLimited: plan.when_limited,
     maxWaitMs: plan.when_limited === "reject" ? 0 : maxWaitMs,
+    keepalive: plan.keepalive,
+  };
+}
+
+/** How much of a waiting room there is. */
+export function roomOf({ bounds, min_share }: FileShape): RoomBounds {
+  return {
+    waitingMax: bounds.waiting_max,
+    waitingPerFlowMax: bounds.waiting_per_user_max,
+    bytesMax: bounds.waiting_bytes_max,
+    bytesPerFlowMax: bounds.waiting_bytes_per_user_max,
+    minShares: PRIORITIES.map((priority) => (priority === "critical" ? 0 : min_share[priority])),
   };
 }
 

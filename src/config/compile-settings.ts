@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Caller, LimitRule } from "../core/policy/policy.ts";
 import { addressMatcher } from "./address-matcher.ts";
-import { durationMs, plansOf, rulesOf } from "./compile-limits.ts";
+import { durationMs, plansOf, roomOf, rulesOf } from "./compile-limits.ts";
 import { compilePrices } from "./compile-prices.ts";
 import { parseBaseUrl, parseJobs, parseListen, parseStore, type StoreSettings } from "./connections.ts";
 import { sha256 } from "./cross-checks.ts";
@@ -88,6 +88,7 @@ function compileIdentity(file: FileShape, plans: Settings["policy"]["plans"]): I
       key: shape.name ?? shape.user,
       team: shape.team,
       feature: shape.feature,
+      priority: shape.priority,
     });
   }
   return {
@@ -125,6 +126,7 @@ export function compileSettings(
       limits: rulesOf(file.limits, "shared"),
       accountLimits,
       outputTokensDefault: file.defaults.output_tokens,
+      room: roomOf(file),
     },
     prices: compilePrices(file),
     pricesFile: pricesFile(store, origin),
@@ -136,9 +138,6 @@ export function compileSettings(
       providerTimeoutMs: durationMs(bounds.provider_timeout),
       shutdownTimeoutMs: durationMs(bounds.shutdown_timeout),
       disconnectDrainMsMax: durationMs(bounds.disconnect_drain_max),
-      waitingMax: bounds.waiting_max,
-      waitingPerUserMax: bounds.waiting_per_user_max,
-      waitingBytesMax: bounds.waiting_bytes_max,
     },
     warnings,
   };

@@ -43,6 +43,7 @@ const count = (allowed: string) => z.int({ error: allowed }).min(1, { error: all
 const oneOf = <const T extends readonly string[]>(...values: T) =>
   z.enum(values, { error: `one of ${values.join(", ")}` });
 
+const PRIORITY_NAMES = ["low", "normal", "high", "critical"] as const;
 const SCOPES = ["user", "key", "team", "feature", "model", "global", "account"] as const;
 const METERS = ["requests", "input_tokens", "output_tokens", "tokens", "cost", "concurrency"] as const;
 const SCOPE_ALLOWED = `one of ${SCOPES.join(", ")}, or a list of them`;
@@ -129,7 +130,7 @@ export const limitSchema = z
 
 const planSchema = z
   .strictObject({
-    priority: oneOf("low", "normal", "high", "critical").default("normal"),
+    priority: oneOf(...PRIORITY_NAMES).default("normal"),
     weight: z
       .number({ error: "a number above 0, up to 1000" })
       .positive({ error: "a number above 0, up to 1000" })
@@ -144,6 +145,12 @@ const planSchema = z
       .default("wait")
       .describe("defer: wait, then become a job."),
     max_wait: duration().optional().describe("How long a call waits at most; 20s by default."),
+    keepalive: z
+      .boolean({ error: "true or false" })
+      .default(false)
+      .describe(
+        "Answer streamed calls that wait for seconds with comments meanwhile: for clients that give up on a silent connection. Their status is 200 then, and refusals come inside the stream.",
+      ),
   })
   .meta({ title: "Plan" });
 
@@ -197,6 +204,9 @@ const keySchema = z.strictObject({
   team: identifier().optional(),
   feature: identifier().optional(),
   plan: identifier().optional(),
+  priority: oneOf(...PRIORITY_NAMES)
+    .optional()
+    .describe("Instead of the plan's."),
 });
 
 const header = () =>
@@ -247,7 +257,23 @@ const boundsSchema = z.strictObject({
   waiting_bytes_max: count("a number of bytes")
     .default(256 * MIB)
     .describe("Bodies of waiting calls, in total."),
+  waiting_bytes_per_user_max: count("a number of bytes")
+    .default(64 * MIB)
+    .describe("Bodies of waiting calls, of one user."),
 });
+
+const SHARE_ALLOWED = "a number from 0 to 0.5";
+
+const minShare = (share: number) =>
+  z
+    .number({ error: SHARE_ALLOWED })
+    .min(0, { error: SHARE_ALLOWED })
+    .max(0.5, { error: SHARE_ALLOWED })
+    .default(share);
+
+const minShareSchema = z
+  .strictObject({ high: minShare(0.1), normal: minShare(0.1), low: minShare(0.05) })
+  .describe("The share of all service that a priority's waiting calls get though higher ones could take it.");
 
 const text = (allowed: string, parse: (value: string) => unknown) =>
   z.string({ error: allowed }).refine((value) => parse(value) !== undefined, { error: allowed });
@@ -304,6 +330,7 @@ export const fileSchema = z
     on_disconnect: oneOf("abort", "drain")
       .default("abort")
       .describe("When a client leaves its stream: stop paying, or read on to learn the exact usage."),
+    min_share: minShareSchema.prefault({}),
     bounds: boundsSchema.prefault({}),
   })
   .meta({ title: "sluice.yaml", description: "The configuration of Sluice." });

@@ -7,8 +7,8 @@ import { asList, asMap, type RawMap, type Report } from "./finding.ts";
 export function warnOfNotBuilt(file: RawMap, report: Report): void {
   for (const [plan, shape] of Object.entries(asMap(file.plans))) {
     const { when_limited } = asMap(shape);
-    if (when_limited !== "wait" && when_limited !== "defer") continue;
-    const message = `${when_limited} is not built yet: a call over a limit is refused at once`;
+    if (when_limited !== "defer") continue;
+    const message = "defer is not built yet: a call over a limit waits, and is refused at the end";
     report({ path: ["plans", plan, "when_limited"], message });
   }
   for (const [provider, shape] of Object.entries(asMap(file.providers))) {

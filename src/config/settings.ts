@@ -48,9 +48,6 @@ export interface Bounds {
   readonly providerTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly disconnectDrainMsMax: number;
-  readonly waitingMax: number;
-  readonly waitingPerUserMax: number;
-  readonly waitingBytesMax: number;
 }
 
 /** A configuration, checked and worked out. Never changes: a new file makes new settings. */

@@ -1,38 +1,55 @@
+import { lowerPriority, PRIORITIES } from "../core/fairness/permit.ts";
+import { serviceOf } from "../core/fairness/service.ts";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
-import { type CallCharges, type CallTarget, chargesFor, limitsOf } from "../core/policy/charges.ts";
+import {
+  actualsFor,
+  type CallCharges,
+  type CallSize,
+  type CallTarget,
+  chargesFor,
+  limitsOf,
+} from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
-import type { Caller, LimitRule } from "../core/policy/policy.ts";
+import type { Caller, LimitRule, Plan, Priority } from "../core/policy/policy.ts";
 import type { CalibrationStore } from "../ports/calibration-store.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { LimitStore } from "../ports/limit-store.ts";
+import type { WaitingCall } from "../ports/permit-queue.ts";
 import type { HeaderLimit, Refusal } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import type { Admission, Decision } from "./admission.ts";
 import { CallEstimates, type EstimatedCall } from "./call-estimates.ts";
 import { EstimateExchange } from "./estimate-exchange.ts";
+import type { GuardedOutcome, Turn } from "./guarded-outcome.ts";
 import { GuardedStore } from "./guarded-store.ts";
-import { HeldReservation, type Reservation } from "./held-reservation.ts";
-import { overLimitRefusal, tooLargeRefusal } from "./refusal.ts";
+import { headerLimits } from "./header-limits.ts";
+import { HeldReservation } from "./held-reservation.ts";
+import { isUnavailable } from "./pending-steps.ts";
+import { closingRefusal, queueRefusal, refusalOf } from "./refusal.ts";
+import { type Try, WaitingCalls } from "./waiting-calls.ts";
 
 /** What is asked of the engine before a call is sent. */
-export type CallRequest = EstimatedCall;
+export interface CallRequest extends EstimatedCall {
+  /** What the client asks for; a higher one than its own changes nothing. */
+  readonly priority?: Priority | undefined;
+  /** What keeping the call takes of memory while it waits. */
+  readonly bytes: number;
+}
 
-export type Admission =
-  | { readonly kind: "admitted"; readonly reservation: Reservation; readonly limits: readonly HeaderLimit[] }
-  | { readonly kind: "refused"; readonly refusal: Refusal; readonly limits: readonly HeaderLimit[] };
+/** A call under the limits of a moment. */
+interface Ask {
+  readonly call: CallRequest;
+  readonly size: CallSize;
+  readonly charges: CallCharges;
+  readonly plan: Plan | undefined;
+  readonly priority: Priority;
+  /** Absent where nobody may wait. */
+  readonly turn: Turn | undefined;
+}
 
-const SECOND_MS = 1_000;
-const CALENDAR_SECONDS = { day: 86_400, week: 604_800, month: 2_678_400 } as const;
-
-function windowSeconds({ window }: LimitRule): number | undefined {
-  switch (window.kind) {
-    case "rolling":
-    case "token_bucket":
-      return Math.ceil(window.windowMs / SECOND_MS);
-    case "calendar":
-      return CALENDAR_SECONDS[window.unit];
-    case "open":
-      return undefined;
-  }
+/** A caller's call that waits, in whatever gateway. */
+export interface WaitingView extends WaitingCall {
+  readonly priority: Priority;
 }
 
 /** A caller's limit as `GET /sluice/v1/limits` shows it. */
@@ -51,6 +68,7 @@ export class Engine {
   readonly #clock: Clock;
   readonly #estimates: CallEstimates;
   readonly #exchange: EstimateExchange | undefined;
+  readonly #waiting: WaitingCalls<Ask>;
   #policy: CompiledPolicy;
 
   /** `store` and `fallback` are owned by whoever made them; close them after `stop`. */
@@ -68,6 +86,16 @@ export class Engine {
     this.#telemetry = options.telemetry;
     this.#clock = options.clock;
     this.#estimates = new CallEstimates(options.telemetry);
+    this.#waiting = new WaitingCalls<Ask>(
+      {
+        retry: async ({ call }, waitedMs) => this.#try(this.#ask(call, waitedMs)),
+        decide: (ask, outcome, waitedMs) => this.#decide(ask, outcome, waitedMs),
+        release: ({ charges }, held) => this.#store.release(held, actualsFor(charges, undefined)),
+        turnAway: ({ priority }, waitedMs) => this.#refused(closingRefusal(), [], waitedMs, priority),
+      },
+      options.telemetry,
+      options.clock,
+    );
     const { calibrations, telemetry } = options;
     if (calibrations !== undefined) {
       this.#exchange = new EstimateExchange(this.#estimates, calibrations, telemetry);
@@ -88,34 +116,125 @@ export class Engine {
     await Promise.all([this.#store.stop(), this.#exchange?.stop()]);
   }
 
-  /** From now on these limits apply; what is counted stays. */
+  /** From now on these limits apply, also to calls that wait; what is counted stays. */
   usePolicy(policy: CompiledPolicy): void {
     this.#policy = policy;
+    this.#waiting.renew();
+  }
+
+  /** How many calls of this gateway wait, by priority. */
+  waitingLengths(): ReadonlyMap<Priority, number> {
+    return this.#waiting.lengths();
+  }
+
+  /** Refuses every call that waits: the gateway ends, and another one may have room for them. */
+  turnAllAway(): void {
+    this.#waiting.turnAllAway();
   }
 
   /**
-   * Decides whether the call may be sent now. A denial is a value; rejects with an `OperationalError` `store_unavailable` where a limit wants
-   * nothing admitted unchecked, and with `invalid_request` where the caller's plan does not exist.
+   * Decides whether the call may be sent now, or gives it a place to wait for its turn. A denial is a value; rejects with an `OperationalError`
+   * `store_unavailable` where a limit wants nothing admitted unchecked, and with `invalid_request` where the caller's plan does not exist.
    */
   async admit(call: CallRequest): Promise<Admission> {
-    const { caller, target } = call;
-    const size = this.#estimates.sizeOf(call);
-    const charges = chargesFor(this.#policy, caller, target, size, this.#clock.nowMs());
+    const ask = this.#ask(call, 0);
     // A call that no limit applies to needs no decision.
-    if (charges.rules.length === 0) return { kind: "admitted", reservation: UNLIMITED, limits: [] };
-    const outcome = await this.#store.reserve(charges.subjects, charges.rules);
-    const limits = outcome.readings === undefined ? [] : headerLimits(charges, outcome.readings);
-    // `when_limited: wait` and `defer` take over here: what is refused now becomes a place in the waiting room, or a job.
-    if (outcome.kind !== "held") {
-      this.#telemetry.count("call-refused", { reason: outcome.kind });
-      return { kind: "refused", refusal: refusalOf(charges, outcome), limits };
+    if (ask.charges.rules.length === 0) return UNLIMITED;
+    const { outcome } = await this.#try(ask);
+    return outcome.kind === "waiting"
+      ? this.#waiting.add(ask, outcome, ask.priority, ask.plan?.keepalive ?? false)
+      : this.#decide(ask, outcome, 0);
+  }
+
+  #ask(call: CallRequest, waitedMs: number): Ask {
+    const { caller, target } = call;
+    const policy = this.#policy;
+    const size = this.#estimates.sizeOf(call);
+    const charges = chargesFor(policy, caller, target, size, this.#clock.nowMs());
+    const plan = policy.plan(caller.plan);
+    const own = caller.priority ?? plan?.priority ?? "normal";
+    const priority = call.priority === undefined ? own : lowerPriority(own, call.priority);
+    if (!policy.mayWait) return { call, size, charges, plan, priority, turn: undefined };
+    const turn: Turn = {
+      isShared: charges.isShared,
+      flow: caller.user,
+      priority,
+      weight: plan?.weight ?? 1,
+      size: serviceOf({
+        inputTokens: size.inputTokens,
+        cachedInputTokens: 0,
+        outputTokens: charges.outputTokensHeld,
+      }),
+      bytes: call.bytes,
+      maxWaitMs: Math.max(0, (plan?.maxWaitMs ?? 0) - waitedMs),
+      bounds: policy.room,
+    };
+    return { call, size, charges, plan, priority, turn };
+  }
+
+  async #try(ask: Ask): Promise<Try<Ask>> {
+    const { subjects, rules } = ask.charges;
+    const outcome =
+      ask.turn === undefined
+        ? await this.#store.reserve(subjects, rules)
+        : await this.#store.enter(subjects, rules, ask.turn);
+    return { ask, outcome };
+  }
+
+  async #decide(ask: Ask, outcome: GuardedOutcome, waitedMs: number): Promise<Decision> {
+    const { call, size, charges, plan, priority } = ask;
+    switch (outcome.kind) {
+      case "held": {
+        for (const index of outcome.overShadow) {
+          this.#telemetry.count("shadow-exceeded", { limit: charges.rules[index].name });
+        }
+        this.#telemetry.count("call-admitted");
+        const limits = headerLimits(charges, outcome.readings);
+        const reservation = new HeldReservation(
+          this.#store,
+          this.#estimates,
+          call,
+          size,
+          charges,
+          outcome.held,
+        );
+        return { kind: "admitted", reservation, limits, waitedMs };
+      }
+      case "refused":
+      case "never_fits": {
+        const limits = headerLimits(charges, outcome.readings);
+        return this.#refused(refusalOf(charges, outcome), limits, waitedMs, priority);
+      }
+      case "queue_full":
+      case "behind_others":
+      case "timed_out": {
+        const limits = headerLimits(charges, await this.#readings(charges));
+        const maxWaitMs = plan?.maxWaitMs ?? 0;
+        return this.#refused(queueRefusal(outcome, maxWaitMs, waitedMs), limits, waitedMs, priority);
+      }
     }
-    for (const index of outcome.overShadow) {
-      this.#telemetry.count("shadow-exceeded", { limit: charges.rules[index].name });
+  }
+
+  #refused(
+    refusal: Refusal,
+    limits: readonly HeaderLimit[],
+    waitedMs: number,
+    priority: Priority,
+  ): Extract<Decision, { readonly kind: "refused" }> {
+    this.#telemetry.count("call-refused", { reason: refusal.code, priority });
+    return { kind: "refused", refusal, limits, waitedMs };
+  }
+
+  /** How the limits of a call stand; undefined while nobody can tell. */
+  async #readings({ subjects }: CallCharges): Promise<readonly LimitReading[] | undefined> {
+    try {
+      return await this.#store.read(
+        subjects.map(({ key, charges }) => ({ key, specs: charges.map(({ spec }) => spec) })),
+      );
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      return undefined;
     }
-    this.#telemetry.count("call-admitted");
-    const reservation = new HeldReservation(this.#store, this.#estimates, call, size, charges, outcome.held);
-    return { kind: "admitted", reservation, limits };
   }
 
   /** Every limit of the caller, as it stands. Rejects with `store_unavailable`. */
@@ -124,43 +243,18 @@ export class Engine {
     const readings = await this.#store.read(requests);
     return rules.map((rule, i) => ({ rule, reading: readings[i] }));
   }
-}
 
-const UNLIMITED: Reservation = {
-  settle: async () => {},
-  release: async () => {},
-  grow: () => undefined,
-};
-
-function headerLimits(charges: CallCharges, readings: readonly LimitReading[]): HeaderLimit[] {
-  const limits: HeaderLimit[] = [];
-  for (let i = 0; i < readings.length; i++) {
-    const rule = charges.rules[i];
-    // A limit in shadow mode binds nobody, and nobody should plan by it. Money has no unit in these headers.
-    if (rule.mode === "shadow" || rule.meter === "cost") continue;
-    limits.push({
-      name: rule.name,
-      meter: rule.meter,
-      limit: rule.limit,
-      windowSeconds: windowSeconds(rule),
-      reading: readings[i],
-    });
+  /** The caller's calls that wait, the highest priority's first, each in its order. Rejects with `store_unavailable`. */
+  async waitingOf({ user }: Caller): Promise<readonly WaitingView[]> {
+    if (!this.#policy.mayWait) return [];
+    const lists = await this.#store.waiting(user, PRIORITIES);
+    return lists.flatMap((calls, band) => calls.map((call) => ({ ...call, priority: PRIORITIES[band] })));
   }
-  return limits;
 }
 
-function refusalOf(
-  charges: CallCharges,
-  outcome: {
-    readonly kind: "refused" | "never_fits";
-    readonly waitMs: number;
-    readonly limiting: number;
-    readonly readings: readonly LimitReading[] | undefined;
-  },
-): Refusal {
-  const rule = charges.rules[outcome.limiting];
-  const charge = charges.subjects.flatMap((subject) => subject.charges)[outcome.limiting];
-  return outcome.kind === "never_fits"
-    ? tooLargeRefusal(rule, charge.need, charge.spec.capacity)
-    : overLimitRefusal(rule, charge.need, outcome.readings?.[outcome.limiting], outcome.waitMs);
-}
+const UNLIMITED: Decision = {
+  kind: "admitted",
+  reservation: { settle: async () => {}, release: async () => {}, grow: () => undefined },
+  limits: [],
+  waitedMs: 0,
+};

@@ -1,7 +1,7 @@
 import type { Settlement, SubjectCharges } from "../core/limits/combine.ts";
 import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
 import { OperationalError } from "../core/operational-error.ts";
-import type { LimitRule } from "../core/policy/policy.ts";
+import type { LimitRule, Priority } from "../core/policy/policy.ts";
 import type { Clock } from "../ports/clock.ts";
 import type {
   LimitStore,
@@ -10,7 +10,16 @@ import type {
   ReserveOutcome,
   SettleRequest,
 } from "../ports/limit-store.ts";
+import type { PermitDecision, WaitingCall } from "../ports/permit-queue.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import {
+  type GuardedOutcome,
+  type Held,
+  outcomeOf,
+  type Place,
+  refusedOf,
+  type Turn,
+} from "./guarded-outcome.ts";
 import { Lease } from "./lease.ts";
 import { evenShare, onShares, selectCharges } from "./local-share.ts";
 import { isUnavailable, PendingSteps } from "./pending-steps.ts";
@@ -21,28 +30,6 @@ export const RESERVATION_TTL_MS = 3_600_000;
 /** Subjects with what was really used of each limit, in the order reserved. */
 export type Settlements = readonly { readonly key: string; readonly charges: readonly Settlement[] }[];
 
-/** A reservation that was granted, by the store or in its absence. */
-export interface Held {
-  readonly id: ReservationId;
-  /** Set where the store could not be asked: which charges are held in this process's memory instead, and against what share. */
-  readonly local: { readonly isCharged: readonly boolean[]; readonly gateways: number } | undefined;
-}
-
-export type GuardedOutcome =
-  | {
-      readonly kind: "held";
-      readonly held: Held;
-      readonly overShadow: readonly number[];
-      /** In the order of the charges; absent while the store is away. */
-      readonly readings: readonly LimitReading[] | undefined;
-    }
-  | {
-      readonly kind: "refused" | "never_fits";
-      readonly waitMs: number;
-      readonly limiting: number;
-      readonly readings: readonly LimitReading[] | undefined;
-    };
-
 /**
  * A limit store that has an answer when the store has none: each limit's own policy (L12). Limits with `open` let the call pass, `local` ones
  * count it against an even share in this process's memory, a `closed` one refuses it. Nothing that was used is lost: it is charged
@@ -52,6 +39,7 @@ export class GuardedStore {
   readonly #store: LimitStore;
   readonly #fallback: LimitStore;
   readonly #telemetry: Telemetry;
+  readonly #clock: Clock;
   readonly #lease: Lease;
   readonly #pending: PendingSteps;
 
@@ -60,8 +48,9 @@ export class GuardedStore {
     this.#store = store;
     this.#fallback = fallback;
     this.#telemetry = telemetry;
+    this.#clock = clock;
     this.#lease = new Lease(store, clock);
-    this.#pending = new PendingSteps(store, telemetry, () => {});
+    this.#pending = new PendingSteps(store, telemetry, ({ request }) => this.#tellFreed(request.subjects));
   }
 
   /** How many gateways share the store, this one included, as of the last beat. */
@@ -87,11 +76,45 @@ export class GuardedStore {
     const id = this.#lease.nextId();
     try {
       const outcome = await this.#store.reserve({ id, subjects, ttlMs: RESERVATION_TTL_MS });
-      return granted(outcome, { id, local: undefined });
+      return outcomeOf(outcome, this.#held(id, undefined));
     } catch (error) {
       if (!isUnavailable(error)) throw error;
       return this.#reserveLocally(id, subjects, rules, error);
     }
+  }
+
+  /** Reserves in the call's turn: now, later, or not at all. As `reserve` where the store has no waiting room. */
+  async enter(
+    subjects: readonly SubjectCharges[],
+    rules: readonly LimitRule[],
+    turn: Turn,
+  ): Promise<GuardedOutcome | Place> {
+    const { permits } = this.#store;
+    if (permits === undefined) return this.reserve(subjects, rules);
+    const id = this.#lease.nextId();
+    const call = { ...turn, id, subjects, ttlMs: RESERVATION_TTL_MS };
+    try {
+      const entry = await permits.enter(call, turn.bounds);
+      if (entry.kind !== "waiting") return this.#decided(id, turn, entry);
+      const decision = entry.decision.then(
+        (decided) => this.#decided(id, turn, decided),
+        (error: unknown) => {
+          if (!isUnavailable(error)) throw error;
+          return this.#reserveLocally(id, subjects, rules, error);
+        },
+      );
+      return { kind: "waiting", expectedMs: entry.expectedMs, decision, leave: () => entry.leave() };
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      return this.#reserveLocally(id, subjects, rules, error);
+    }
+  }
+
+  /** What waits of a flow, by priority. Rejects with `store_unavailable`. */
+  async waiting(flow: string, priorities: readonly Priority[]): Promise<readonly (readonly WaitingCall[])[]> {
+    const { permits } = this.#store;
+    if (permits === undefined) return priorities.map(() => []);
+    return Promise.all(priorities.map((priority) => permits.look(flow, priority)));
   }
 
   /**
@@ -113,12 +136,13 @@ export class GuardedStore {
     }
   }
 
-  /** Never rejects (L8): what cannot be settled now is settled when the store is back. */
-  async settle(held: Held, subjects: Settlements): Promise<void> {
+  /** `service` is what the call has used, in weighted model tokens. Never rejects (L8): what cannot be settled now is settled when the store is back. */
+  async settle(held: Held, subjects: Settlements, service: number): Promise<void> {
     if (held.local !== undefined) await this.#settleLocally(held.id, held.local, subjects);
     // The store never saw a local reservation under this id, or has given it up: a new id charges what was used.
     const id = held.local === undefined ? held.id : this.#lease.nextId();
     await this.#settleOrKeep({ id, subjects });
+    this.#tellFreed(subjects, held, service);
   }
 
   async release(held: Held, subjects: Settlements): Promise<void> {
@@ -129,10 +153,45 @@ export class GuardedStore {
       if (!isUnavailable(error)) throw error;
       this.#pending.keep({ step: "release", request: { id: held.id, subjects } });
     }
+    this.#tellFreed(subjects, held, 0);
   }
 
   async read(requests: readonly ReadRequest[]): Promise<readonly LimitReading[]> {
     return this.#store.read(requests);
+  }
+
+  #held(id: ReservationId, turn: Held["turn"]): Held {
+    return { id, grantedMs: this.#clock.nowMs(), turn, local: undefined };
+  }
+
+  #decided(
+    id: ReservationId,
+    turn: Turn,
+    decision: Exclude<PermitDecision, { readonly kind: "waiting" }>,
+  ): GuardedOutcome {
+    switch (decision.kind) {
+      case "granted":
+        return outcomeOf(decision.outcome, this.#held(id, { turn, isCounted: decision.isCounted }));
+      case "timed_out":
+        return decision;
+      case "refused":
+        return refusedOf(decision, turn.maxWaitMs);
+    }
+  }
+
+  /** Whoever waits may be next now. */
+  #tellFreed(subjects: Settlements, held?: Held, service = 0): void {
+    const { permits } = this.#store;
+    if (permits === undefined || (held !== undefined && held.turn === undefined)) return;
+    const served = held?.turn?.isCounted ? held.turn.turn : undefined;
+    permits.freed({
+      keys: subjects.map(({ key }) => key),
+      served:
+        served === undefined
+          ? undefined
+          : { flow: served.flow, priority: served.priority, correction: service - served.size },
+      openMs: held === undefined ? 0 : Math.max(0, this.#clock.nowMs() - held.grantedMs),
+    });
   }
 
   async #reserveLocally(
@@ -157,7 +216,7 @@ export class GuardedStore {
     const { gateways } = this.#lease;
     const isCharged = rules.map(({ onStoreFailure }) => onStoreFailure === "local");
     const local = selectCharges(subjects, isCharged);
-    const held: Held = { id, local: { isCharged, gateways } };
+    const held: Held = { ...this.#held(id, undefined), local: { isCharged, gateways } };
     if (local.length === 0) return { kind: "held", held, overShadow: [], readings: undefined };
     // Only this process uses the fallback, and it is alive.
     await this.#fallback.beat(id.instance, RESERVATION_TTL_MS);
@@ -167,7 +226,7 @@ export class GuardedStore {
       ttlMs: RESERVATION_TTL_MS,
     });
     const localRules = isCharged.flatMap((isLocal, index) => (isLocal ? [index] : []));
-    const result = granted(outcome, held);
+    const result = outcomeOf(outcome, held);
     return result.kind === "held"
       ? { ...result, overShadow: [], readings: undefined }
       : { ...result, limiting: localRules[result.limiting], readings: undefined };
@@ -199,17 +258,3 @@ const withoutUse = (
   subjects: readonly { readonly key: string; readonly charges: readonly { readonly spec: LimitSpec }[] }[],
 ): Settlements =>
   subjects.map(({ key, charges }) => ({ key, charges: charges.map(({ spec }) => ({ spec, actual: 0 })) }));
-
-function granted(outcome: ReserveOutcome, held: Held): GuardedOutcome {
-  const { readings } = outcome;
-  switch (outcome.kind) {
-    case "admitted":
-      return { kind: "held", held, overShadow: outcome.overShadow, readings };
-    case "refused":
-      return { kind: "refused", waitMs: outcome.waitMs, limiting: outcome.limiting, readings };
-    case "never_fits":
-      return { kind: "never_fits", waitMs: 0, limiting: outcome.limiting, readings };
-    case "closed":
-      throw new Error("a fresh reservation id is closed: ids are not unique");
-  }
-}

@@ -1,5 +1,6 @@
 import { GrowingHold, type HoldExtension } from "../core/estimate/growing-hold.ts";
 import type { Usage } from "../core/estimate/usage.ts";
+import { serviceOf } from "../core/fairness/service.ts";
 import {
   actualsFor,
   type CallCharges,
@@ -9,7 +10,8 @@ import {
 } from "../core/policy/charges.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
-import type { GuardedStore, Held } from "./guarded-store.ts";
+import type { Held } from "./guarded-outcome.ts";
+import type { GuardedStore } from "./guarded-store.ts";
 import { overLimitRefusal } from "./refusal.ts";
 
 /** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
@@ -27,6 +29,8 @@ export interface Reservation {
    */
   grow(emittedTokens: number): Promise<Refusal | undefined> | undefined;
 }
+
+const NOTHING = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
 
 /** What the engine has admitted: held in the store, grown with the answer, learned from at its end. */
 export class HeldReservation implements Reservation {
@@ -63,7 +67,8 @@ export class HeldReservation implements Reservation {
     if (usage !== undefined && source === "reported") {
       this.#estimates.learn(this.#call, this.#size, usage, this.#missCounted);
     }
-    await this.#store.settle(this.#held, actualsFor(this.#charges, usage));
+    const service = serviceOf(usage ?? NOTHING);
+    await this.#store.settle(this.#held, actualsFor(this.#charges, usage), service);
   }
 
   async release(): Promise<void> {

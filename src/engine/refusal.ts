@@ -1,4 +1,5 @@
 import type { LimitReading } from "../core/limits/limit-spec.ts";
+import type { CallCharges } from "../core/policy/charges.ts";
 import type { LimitRule, Window } from "../core/policy/policy.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import type { Refusal } from "../ports/provider-format.ts";
@@ -90,5 +91,71 @@ export function overLimitRefusal(
     message: `${name}: ${describe(rule)}${left}, ${amountText(rule, need)} requested. ${advice}`,
     retryAfterMs: isTerminal ? undefined : waitMs,
     meter: rule.meter,
+  };
+}
+
+/** What the limit in whose way it is says of a call. */
+export function refusalOf(
+  charges: CallCharges,
+  outcome: {
+    readonly kind: "refused" | "never_fits";
+    readonly waitMs: number;
+    readonly limiting: number;
+    readonly readings: readonly LimitReading[] | undefined;
+  },
+): Refusal {
+  const rule = charges.rules[outcome.limiting];
+  const charge = charges.subjects.flatMap((subject) => subject.charges)[outcome.limiting];
+  return outcome.kind === "never_fits"
+    ? tooLargeRefusal(rule, charge.need, charge.spec.capacity)
+    : overLimitRefusal(rule, charge.need, outcome.readings?.[outcome.limiting], outcome.waitMs);
+}
+
+/** A call that its own limits alone do not keep from being served, but those who are first do; or which has waited for as long as it may. */
+export function queueRefusal(
+  { kind, waitMs }: { readonly kind: "queue_full" | "behind_others" | "timed_out"; readonly waitMs: number },
+  maxWaitMs: number,
+  waitedMs: number,
+): Refusal {
+  const again = `Please try again in ${formatDuration(Math.ceil(waitMs))}.`;
+  const retryable = { retryAfterMs: waitMs, meter: "requests" } as const;
+  switch (kind) {
+    case "queue_full":
+      return {
+        ...retryable,
+        code: "queue_full",
+        message: `Too many calls are waiting already, yours or in total. ${again}`,
+      };
+    case "timed_out":
+      return {
+        ...retryable,
+        code: "queue_timeout",
+        message: `The call has waited for ${formatDuration(waitedMs)}, and others are still first: no call of this plan waits longer. ${again}`,
+      };
+    case "behind_others":
+      return maxWaitMs === 0
+        ? {
+            ...retryable,
+            code: "rate_limit_exceeded",
+            message: `Rate limit reached: other calls are waiting for the same capacity, and this plan's do not wait. ${again}`,
+          }
+        : {
+            ...retryable,
+            code: "queue_timeout",
+            message: `The call would have to wait for ${formatDuration(Math.ceil(waitMs))}, and no call of this plan waits longer than ${formatDuration(maxWaitMs)}. ${again}`,
+          };
+  }
+}
+
+/** Soon enough for a client, late enough for another gateway to have taken over. */
+const COME_AGAIN_MS = 1_000;
+
+/** The gateway ends and can keep no call that waits. */
+export function closingRefusal(): Refusal {
+  return {
+    code: "queue_timeout",
+    message: `The gateway is shutting down, and the call was still waiting. Please try again in ${formatDuration(COME_AGAIN_MS)}.`,
+    retryAfterMs: COME_AGAIN_MS,
+    meter: "requests",
   };
 }

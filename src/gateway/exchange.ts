@@ -113,7 +113,8 @@ export class Exchange implements ResponseHandler, ResponseListener {
     telemetry.count("stream-cut", { by: "limit" });
     this.#done(() => this.#settle(true));
     this.#controller?.abort();
-    if (!this.#readerGone) this.#response.end(format.inStreamRefusal(call, refusal, requestId));
+    if (!this.#readerGone)
+      this.#response.end(format.inStreamError(call, format.refusal(refusal, requestId).body));
   }
 
   onEnd(): void {

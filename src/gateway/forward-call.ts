@@ -1,7 +1,11 @@
+import { PRIORITIES } from "../core/fairness/permit.ts";
 import { OperationalError } from "../core/operational-error.ts";
-import type { Admission, Engine } from "../engine/engine.ts";
+import type { Priority } from "../core/policy/policy.ts";
+import type { Decision } from "../engine/admission.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { ParsedCall, RawHeaders } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import { awaitTurn } from "./await-turn.ts";
 import { Exchange } from "./exchange.ts";
 import type { GatewaySettings, ProviderRoute } from "./gateway-settings.ts";
 import { rateLimitHeaders, upstreamHeaders } from "./headers.ts";
@@ -9,6 +13,7 @@ import type { RequestBody } from "./http-client/http-request.ts";
 import { bodyTooLarge } from "./http-server/body-errors.ts";
 import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts";
 import { identify } from "./identify.ts";
+import { KeepaliveResponse } from "./keepalive-response.ts";
 import { sendAnswer } from "./own-answer.ts";
 import { recognisedPath } from "./route.ts";
 import type { Upstream } from "./upstream.ts";
@@ -26,13 +31,18 @@ export interface ForwardOptions {
   readonly exchanges: Set<Exchange>;
 }
 
+/** What a held connection takes of memory beside its body. */
+const CONNECTION_BYTES = 4_096;
+
 /**
- * One call to a provider: identify → parse → admit → send → relay. Resolves when the call is over and settled; answers everything that
+ * One call to a provider: identify → parse → admit → (wait) → send → relay. Resolves when the call is over and settled; answers everything that
  * can go wrong itself, in the provider's error shape.
  */
 export async function forwardCall(options: ForwardOptions): Promise<void> {
   const { request, response, route, requestId, settings, engine } = options;
   const { format } = route.provider;
+  /** As soon as there is something to say before the answer is known. */
+  let early: KeepaliveResponse | undefined;
   try {
     const caller = identify(settings.identification, request.headers, request.remoteAddress);
     const { method } = request;
@@ -49,25 +59,50 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
         account: `${route.provider.name}/${route.provider.account.name}`,
       },
       size: call?.estimate ?? { inputTokens: 0, outputTokensMax: undefined },
+      priority: priorityOf(request),
+      bytes: CONNECTION_BYTES + (call?.upstreamBody.length ?? 0),
     });
+    let decision: Decision | undefined;
+    if (admission.kind === "waiting") {
+      if (call?.stream && admission.keepalive) {
+        early = new KeepaliveResponse(response, (body) => format.inStreamError(call, body));
+      }
+      decision = await awaitTurn(admission, early ?? response, ownHeaders(options));
+    } else {
+      decision = admission;
+    }
+    if (decision === undefined) return;
     if (response.isGone || request.isBroken) {
-      if (admission.kind === "admitted") await admission.reservation.release();
+      if (decision.kind === "admitted") await decision.reservation.release();
       return;
     }
-    const headers = answerHeaders(options, admission);
-    if (admission.kind === "refused") {
+    const shown = early === undefined ? options : { ...options, response: early };
+    const headers = answerHeaders(options, decision);
+    if (decision.kind === "refused") {
       request.discard();
       // A client that asked first whether to send its body has its answer now, and may send it or not.
       if (!request.isComplete && request.headers.get("expect") !== undefined) response.closeAfter();
-      sendAnswer(response, format.refusal(admission.refusal, requestId), headers);
+      sendAnswer(shown.response, format.refusal(decision.refusal, requestId), headers);
       return;
     }
     const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
-    await relay(options, call, body, admission, headers);
+    await relay(shown, call, body, decision, headers);
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;
-    answerFailure(options, error);
+    answerFailure({ ...options, response: early ?? response }, error);
   }
+}
+
+/** A client may let its own work wait for others'. */
+function priorityOf({ headers }: ClientRequest): Priority | undefined {
+  const value = headers.get("x-sluice-priority");
+  if (value === undefined || value === "") return undefined;
+  const found = PRIORITIES.find((priority) => priority === value);
+  if (found !== undefined) return found;
+  throw new OperationalError(
+    "invalid_request",
+    `x-sluice-priority must be one of ${PRIORITIES.join(", ")}, not ${value.slice(0, 32)}`,
+  );
 }
 
 /** TRACE makes the provider send back what it got: the account's key (X1). */
@@ -104,26 +139,24 @@ function assertAnnouncedLength({ headers }: ClientRequest, bytesMax: number): vo
 }
 
 /** The caller's limits in the provider's own headers and the IETF's, and ours: computed at admission, so that streams carry them too. */
-function answerHeaders({ requestId, route }: ForwardOptions, { limits }: Admission): RawHeaders {
-  const { provider } = route;
-  const headers = provider.format.limitHeaders(limits, Date.now());
+function answerHeaders(options: ForwardOptions, { limits, waitedMs }: Decision): RawHeaders {
+  const headers = options.route.provider.format.limitHeaders(limits, Date.now());
   for (const part of rateLimitHeaders(limits)) headers.push(part);
-  headers.push(
-    "x-sluice-request-id",
-    requestId,
-    "x-sluice-wait-ms",
-    "0",
-    "x-sluice-account",
-    provider.account.name,
-  );
+  for (const part of ownHeaders(options)) headers.push(part);
+  headers.push("x-sluice-wait-ms", String(waitedMs));
   return headers;
+}
+
+/** What is known before the call is decided. */
+function ownHeaders({ requestId, route }: ForwardOptions): RawHeaders {
+  return ["x-sluice-request-id", requestId, "x-sluice-account", route.provider.account.name];
 }
 
 function relay(
   { request, response, route, requestId, settings, telemetry, upstream, exchanges }: ForwardOptions,
   call: ParsedCall | undefined,
   body: RequestBody,
-  admission: Extract<Admission, { kind: "admitted" }>,
+  decision: Extract<Decision, { kind: "admitted" }>,
   headers: RawHeaders,
 ): Promise<void> {
   const { provider, path } = route;
@@ -131,7 +164,7 @@ function relay(
     const exchange = new Exchange(response, {
       format: provider.format,
       call,
-      reservation: admission.reservation,
+      reservation: decision.reservation,
       headers,
       requestId,
       onDisconnect: settings.onDisconnect,

@@ -69,6 +69,7 @@ export class Gateway {
     this.#isDraining = true;
     const closed = this.#server.drain();
     await this.#untilIdle(this.#settings.bounds.drainTimeoutMs);
+    this.#engine.turnAllAway();
     for (const exchange of this.#exchanges) exchange.abort();
     this.#server.destroy();
     await this.#untilIdle(SETTLE_MS_MAX);
@@ -185,7 +186,11 @@ export class Gateway {
       const caller = identify(this.#settings.identification, request.headers, request.remoteAddress);
       const url = new URL(request.url, "http://localhost");
       const model = url.searchParams.get("model") ?? "";
-      return limitsAnswer(caller, await this.#engine.limits(caller, { model }), requestId);
+      const [limits, waiting] = await Promise.all([
+        this.#engine.limits(caller, { model }),
+        this.#engine.waitingOf(caller),
+      ]);
+      return limitsAnswer(caller, limits, waiting, requestId);
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
       const status = error.code === "store_unavailable" ? 503 : error.code === "invalid_key" ? 401 : 400;

@@ -1,6 +1,6 @@
 import type { Caller, LimitRule, Window } from "../core/policy/policy.ts";
 import { usdOfNano } from "../core/price/usd.ts";
-import type { LimitView } from "../engine/engine.ts";
+import type { LimitView, WaitingView } from "../engine/engine.ts";
 import { formatDuration } from "../engine/refusal.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
 import { ownAnswer } from "./own-answer.ts";
@@ -23,8 +23,13 @@ const scopeOf = ({ scope }: LimitRule) => (scope.length === 1 ? scope[0] : scope
 /** An amount in the unit that the configuration has it in: money in USD. */
 const amount = ({ meter }: LimitRule, value: number) => (meter === "cost" ? usdOfNano(value) : value);
 
-/** `GET /sluice/v1/limits`: how the caller's limits stand, in the meters' units. */
-export function limitsAnswer(caller: Caller, views: readonly LimitView[], requestId: string): HttpAnswer {
+/** `GET /sluice/v1/limits`: how the caller's limits stand, in the meters' units, and which of its calls wait. */
+export function limitsAnswer(
+  caller: Caller,
+  views: readonly LimitView[],
+  waitingCalls: readonly WaitingView[],
+  requestId: string,
+): HttpAnswer {
   const limits = views.map(({ rule, reading }) => ({
     name: rule.name,
     meter: rule.meter,
@@ -37,5 +42,11 @@ export function limitsAnswer(caller: Caller, views: readonly LimitView[], reques
     more_in_ms: reading.moreInMs,
     ...(rule.mode === "shadow" ? { mode: rule.mode } : {}),
   }));
-  return ownAnswer(200, { user: caller.user, plan: caller.plan, limits }, requestId);
+  const waiting = waitingCalls.map(({ priority, position, waitedMs, expectedMs }) => ({
+    priority,
+    position,
+    waited_ms: Math.round(waitedMs),
+    expected_ms: Math.round(expectedMs),
+  }));
+  return ownAnswer(200, { user: caller.user, plan: caller.plan, limits, waiting }, requestId);
 }

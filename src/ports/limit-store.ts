@@ -1,5 +1,6 @@
 import type { Settlement, SubjectCharges, Verdict } from "../core/limits/combine.ts";
 import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
+import type { PermitQueue } from "./permit-queue.ts";
 
 /**
  * Names a reservation for good: the gateway that made it (a random 48-bit number, new with every start) and its count there.
@@ -60,6 +61,8 @@ export interface ReadRequest {
  * Passing `test/contract/limit-store.contract.ts` is the definition of being one.
  */
 export interface LimitStore {
+  /** Where calls wait for what these limits have no room for yet; absent where the store has no waiting room. */
+  readonly permits?: PermitQueue | undefined;
   /** Charges every limit or none (L1). */
   reserve(request: ReserveRequest): Promise<ReserveOutcome>;
   /** Holds more for a reservation that is open, on the same subjects and limits; `closed` when it is not. Also renews its `ttlMs`. */

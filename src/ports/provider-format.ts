@@ -100,7 +100,10 @@ export interface ProviderFormat {
   /** Whether a header of the provider's answer is about the provider's limits or identity and must not reach the client. */
   hidesHeader(name: string): boolean;
   refusal(refusal: Refusal, requestId: string): HttpAnswer;
-  /** The same inside a stream whose status is sent already: the event with which the provider itself ends a stream that fails. */
-  inStreamRefusal(call: ParsedCall, refusal: Refusal, requestId: string): Buffer;
+  /**
+   * An error inside a stream whose status is sent already: the event with which the provider itself ends a stream that fails. `body` is that of an error
+   * answer, ours or the provider's; one that cannot be read becomes a failure of the provider.
+   */
+  inStreamError(call: ParsedCall, body: Buffer): Buffer;
   failure(error: OperationalError, requestId: string): HttpAnswer;
 }

@@ -2,6 +2,8 @@
 export interface Telemetry {
   /** Counts an event that an operator may want to see or alert on. */
   count(event: TelemetryEvent, labels?: Readonly<Record<string, string>>): void;
+  /** Adds a value to a distribution. */
+  observe(measure: TelemetryMeasure, value: number, labels?: Readonly<Record<string, string>>): void;
   /** A line for the operator. `details` never hold keys or texts of prompts (X1, X4). */
   log(level: "info" | "warn" | "error", message: string, details?: Readonly<Record<string, unknown>>): void;
 }
@@ -23,5 +25,9 @@ export type TelemetryEvent =
   | "config-reloaded"
   | "config-rejected";
 
+export type TelemetryMeasure =
+  /** In seconds, of calls that waited. */
+  "call-waited";
+
 /** For where nobody listens. */
-export const silentTelemetry: Telemetry = { count: () => {}, log: () => {} };
+export const silentTelemetry: Telemetry = { count: () => {}, observe: () => {}, log: () => {} };

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
-import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import type { Telemetry, TelemetryEvent } from "../ports/telemetry.ts";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Telemetry, TelemetryEvent, TelemetryMeasure } from "../ports/telemetry.ts";
 
 /** Every event is a counter with a fixed set of labels, whose values are closed sets or names from the configuration (X5). */
 const EVENTS: Readonly<
@@ -9,8 +9,8 @@ const EVENTS: Readonly<
   "call-admitted": { name: "sluice_calls_admitted_total", help: "Calls that were let through.", labels: [] },
   "call-refused": {
     name: "sluice_calls_refused_total",
-    help: "Calls refused by a limit.",
-    labels: ["reason"],
+    help: "Calls refused by a limit or by the waiting room, by the code of the refusal.",
+    labels: ["reason", "priority"],
   },
   "call-failed": {
     name: "sluice_calls_failed_total",
@@ -74,12 +74,33 @@ const EVENTS: Readonly<
   },
 };
 
+/** Every measure is a histogram. */
+const MEASURES: Readonly<
+  Record<
+    TelemetryMeasure,
+    {
+      readonly name: string;
+      readonly help: string;
+      readonly labels: readonly string[];
+      readonly buckets: readonly number[];
+    }
+  >
+> = {
+  "call-waited": {
+    name: "sluice_wait_seconds",
+    help: "How long calls waited in the waiting room, by what came of it: granted, refused or left.",
+    labels: ["priority", "outcome"],
+    buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600],
+  },
+};
+
 const NO_LABELS: Readonly<Record<string, string>> = {};
 
 /** Events as Prometheus counters, words as log lines. */
 export class PrometheusTelemetry implements Telemetry {
   readonly registry = new Registry();
   readonly #counters = new Map<TelemetryEvent, Counter>();
+  readonly #histograms = new Map<TelemetryMeasure, Histogram>();
   readonly #logger: Logger;
 
   constructor(logger: Logger) {
@@ -88,6 +109,10 @@ export class PrometheusTelemetry implements Telemetry {
     for (const [event, { name, help, labels }] of Object.entries(EVENTS)) {
       const counter = new Counter({ name, help, labelNames: labels, registers: [this.registry] });
       this.#counters.set(event as TelemetryEvent, counter);
+    }
+    for (const [measure, { name, help, labels, buckets }] of Object.entries(MEASURES)) {
+      const shape = { name, help, labelNames: labels, buckets: [...buckets], registers: [this.registry] };
+      this.#histograms.set(measure as TelemetryMeasure, new Histogram(shape));
     }
   }
 
@@ -103,8 +128,34 @@ export class PrometheusTelemetry implements Telemetry {
     });
   }
 
+  /** One value for each value of a label, read when the page is asked for. */
+  labelledGauge(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Iterable<readonly [value: string, count: number]>,
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.registry],
+      collect() {
+        for (const [value, count] of read()) this.set({ [label]: value }, count);
+      },
+    });
+  }
+
   count(event: TelemetryEvent, labels: Readonly<Record<string, string>> = NO_LABELS): void {
     this.#counters.get(event)?.inc(labels);
+  }
+
+  observe(
+    measure: TelemetryMeasure,
+    value: number,
+    labels: Readonly<Record<string, string>> = NO_LABELS,
+  ): void {
+    this.#histograms.get(measure)?.observe(labels, value);
   }
 
   log(level: "info" | "warn" | "error", message: string, details?: Readonly<Record<string, unknown>>): void {

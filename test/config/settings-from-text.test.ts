@@ -76,7 +76,7 @@ test("settingsFromText has a default for everything", () => {
 
 test("settingsFromText warns of what this version does not do", () => {
   const warned = load(EXAMPLE, KEYS).warnings.map(({ key }) => key);
-  assert.deepEqual(warned, ["admin", "jobs", "plans.free.when_limited"]);
+  assert.deepEqual(warned, ["admin", "jobs"]);
   assert.deepEqual(
     load("plans: { a: {}, b: {} }").warnings.map(({ message }) => message),
     ["nobody can call: there are no keys, no trusted headers, and anonymous callers are rejected"],

@@ -3,8 +3,10 @@ import { test } from "node:test";
 import type { Usage } from "../../src/core/estimate/usage.ts";
 import { CompiledPolicy } from "../../src/core/policy/compiled-policy.ts";
 import type { LimitRule, StoreFailurePolicy } from "../../src/core/policy/policy.ts";
-import { type Admission, Engine } from "../../src/engine/engine.ts";
+import type { Admission } from "../../src/engine/admission.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
+import { ROOM } from "../support/limit-rules.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { RecordingTelemetry } from "../support/recording-telemetry.ts";
 import { UnreliableStore } from "../support/unreliable-store.ts";
@@ -44,15 +46,27 @@ async function startEngine(limits: readonly LimitRule[]) {
   const telemetry = new RecordingTelemetry();
   const policy = new CompiledPolicy({
     plans: new Map([
-      ["free", { name: "free", priority: "normal", weight: 1, limits, whenLimited: "reject", maxWaitMs: 0 }],
+      [
+        "free",
+        {
+          name: "free",
+          priority: "normal",
+          weight: 1,
+          limits,
+          whenLimited: "reject",
+          maxWaitMs: 0,
+          keepalive: false,
+        },
+      ],
     ]),
     limits: [],
     accountLimits: new Map(),
     outputTokensDefault: 500,
+    room: ROOM,
   });
   const engine = new Engine({ store, fallback, policy, telemetry, clock });
   await engine.start();
-  const admit = () => engine.admit({ caller: CALLER, target: TARGET, size: SIZE });
+  const admit = () => engine.admit({ caller: CALLER, target: TARGET, size: SIZE, bytes: 0 });
   const amounts = async () =>
     (await engine.limits(CALLER, { model: "" })).map(({ reading }) => [reading.used, reading.held]);
   const stop = async () => {
@@ -122,6 +136,7 @@ test("Engine takes a default output only as far as the smallest limit allows (E5
     caller: CALLER,
     target: TARGET,
     size: { inputTokens: 100, outputTokensMax: undefined },
+    bytes: 0,
   });
   assert.equal(admission.kind, "admitted");
   // A tenth of the limit beside the input, so that the next call fits too.

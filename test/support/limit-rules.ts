@@ -1,3 +1,4 @@
+import type { RoomBounds } from "../../src/core/fairness/permit.ts";
 import type { LimitRule, Plan } from "../../src/core/policy/policy.ts";
 
 /** A rule with defaults for what a test does not care about. */
@@ -19,5 +20,22 @@ export function limitRule(part: Partial<LimitRule>): LimitRule {
 }
 
 export function planOf(name: string, limits: readonly LimitRule[]): Plan {
-  return { name, priority: "normal", weight: 1, limits, whenLimited: "reject", maxWaitMs: 0 };
+  return {
+    name,
+    priority: "normal",
+    weight: 1,
+    limits,
+    whenLimited: "reject",
+    maxWaitMs: 0,
+    keepalive: false,
+  };
 }
+
+/** More of a waiting room than any test fills, unless it says so. */
+export const ROOM: RoomBounds = {
+  waitingMax: 10_000,
+  waitingPerFlowMax: 10_000,
+  bytesMax: 1e9,
+  bytesPerFlowMax: 1e9,
+  minShares: [0, 0.1, 0.1, 0.05],
+};

@@ -9,6 +9,8 @@ export class RecordingTelemetry implements Telemetry {
     this.events.push(event);
   }
 
+  observe(): void {}
+
   log(level: string, message: string, details?: Readonly<Record<string, unknown>>): void {
     this.lines.push(`${level} ${message} ${JSON.stringify(details ?? {})}`);
   }

@@ -6,6 +6,9 @@ export const PRIORITIES: readonly Priority[] = ["critical", "high", "normal", "l
 
 export const bandOf = (priority: Priority): number => PRIORITIES.indexOf(priority);
 
+/** The lower of two. */
+export const lowerPriority = (a: Priority, b: Priority): Priority => (bandOf(a) > bandOf(b) ? a : b);
+
 /** What a call asks of the waiting room: a permit to be sent. */
 export interface PermitRequest {
   readonly subjects: readonly SubjectCharges[];

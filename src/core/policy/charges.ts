@@ -30,6 +30,8 @@ export interface CallSize extends Estimate {
 export interface CallCharges {
   /** Keys distinct; the first is the user's, which has no charges where no limit is counted per user alone. */
   readonly subjects: readonly SubjectCharges[];
+  /** By subject, whether other users are counted under it. */
+  readonly isShared: readonly boolean[];
   /** The rules behind the charges, numbered through over all subjects. */
   readonly rules: readonly LimitRule[];
   /** Output that the holds with policy `expected` reckon with: when a stream outgrows it, `extensionFor` holds more. */
@@ -44,6 +46,7 @@ export interface CallCharges {
 
 interface Applying {
   readonly keys: string[];
+  readonly isShared: boolean[];
   /** For each key, how many of `rules` are counted under it. */
   readonly counts: number[];
   readonly rules: CompiledRule[];
@@ -80,7 +83,7 @@ function applyingRules(
     model: target.model === "" ? undefined : target.model,
     account: target.account,
   };
-  const result: Applying = { keys: [], counts: [], rules: [], cost: "none" };
+  const result: Applying = { keys: [], isShared: [], counts: [], rules: [], cost: "none" };
   const program = policy.programFor(caller.plan, caller.key !== undefined, target.account);
   for (let i = 0; i < program.length; i++) {
     const group = program[i];
@@ -98,6 +101,7 @@ function applyingRules(
     const count = result.rules.length - before;
     if (count === 0 && i > 0) continue;
     result.keys.push(key);
+    result.isShared.push(group.isShared);
     result.counts.push(count);
   }
   return result;
@@ -193,7 +197,7 @@ export function chargesFor(
 ): CallCharges {
   const use = tokenUseOf(target.endpoint);
   const applying = applyingRules(policy, caller, target, use);
-  const { keys, counts, rules: compiled } = applying;
+  const { keys, isShared, counts, rules: compiled } = applying;
   const price = priceOf(policy, applying, target, nowMs);
   const inputTokens = boundedTokens(size.inputTokens);
   const hasOutput = use === "input_and_output";
@@ -215,7 +219,7 @@ export function chargesFor(
     subjects.push({ key: keys[i], charges });
   }
   const outputTokensHeld = own === undefined || guess < own ? guess : own;
-  return { subjects, rules, outputTokensHeld, outputTokensMax: own, price, compiled };
+  return { subjects, isShared, rules, outputTokensHeld, outputTokensMax: own, price, compiled };
 }
 
 /** Whether a limit's hold has to grow with the output: not where the most that there can be is held already, or nothing ever is. */

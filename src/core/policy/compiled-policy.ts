@@ -1,3 +1,4 @@
+import type { RoomBounds } from "../fairness/permit.ts";
 import { OperationalError } from "../operational-error.ts";
 import type { PriceSource } from "../price/price-book.ts";
 import { compileGlob, type Matcher } from "./glob.ts";
@@ -15,6 +16,7 @@ export interface PolicySource {
   readonly accountLimits: ReadonlyMap<string, readonly LimitRule[]>;
   /** Output expected of a call of which nothing better is known. */
   readonly outputTokensDefault: number;
+  readonly room: RoomBounds;
 }
 
 /** Whether any limit counts money, so that prices are needed. */
@@ -36,6 +38,8 @@ export interface CompiledRule {
 /** Rules that are counted under one key. */
 export interface RuleGroup {
   readonly scope: readonly Scope[];
+  /** Whether callers of other users are counted under the same key. */
+  readonly isShared: boolean;
   readonly rules: readonly CompiledRule[];
 }
 
@@ -77,6 +81,10 @@ export function ruleMatches(rule: CompiledRule, attributes: Attributes): boolean
  */
 export class CompiledPolicy {
   readonly outputTokensDefault: number;
+  /** Whether calls of any plan may wait: then all calls take part in the waiting room, so that none passes those who wait. */
+  readonly mayWait: boolean;
+  /** How much of a waiting room there is. */
+  readonly room: RoomBounds;
   /** For limits on cost. */
   readonly prices: PriceSource;
   readonly #source: PolicySource;
@@ -89,6 +97,8 @@ export class CompiledPolicy {
     this.#source = source;
     this.prices = prices;
     this.outputTokensDefault = source.outputTokensDefault;
+    this.mayWait = [...source.plans.values()].some(({ maxWaitMs }) => maxWaitMs > 0);
+    this.room = source.room;
     for (const name of source.plans.keys()) {
       this.#withKey.set(name, new Map());
       this.#withoutKey.set(name, new Map());
@@ -117,8 +127,8 @@ export class CompiledPolicy {
   }
 
   #build(plan: string, hasKey: boolean, account: string | undefined): Program {
-    const groups = new Map<string, { scope: readonly Scope[]; rules: CompiledRule[] }>();
-    groups.set("user", { scope: USER_SCOPE, rules: [] });
+    const groups = new Map<string, RuleGroup & { readonly rules: CompiledRule[] }>();
+    groups.set("user", { scope: USER_SCOPE, isShared: false, rules: [] });
     const rules = [
       ...(this.#source.plans.get(plan)?.limits ?? []),
       ...this.#source.limits,
@@ -129,8 +139,11 @@ export class CompiledPolicy {
       const scope = hasKey ? rule.scope : withoutKey(rule.scope);
       const name = scope.join("|");
       const group = groups.get(name);
-      if (group === undefined) groups.set(name, { scope, rules: [this.#compile(rule)] });
-      else group.rules.push(this.#compile(rule));
+      if (group === undefined) {
+        // A key belongs to one user.
+        const isShared = !scope.includes("user") && !scope.includes("key");
+        groups.set(name, { scope, isShared, rules: [this.#compile(rule)] });
+      } else group.rules.push(this.#compile(rule));
     }
     return [...groups.values()];
   }

@@ -53,13 +53,18 @@ export interface Plan {
   readonly weight: number;
   readonly limits: readonly LimitRule[];
   readonly whenLimited: "reject" | "wait" | "defer";
+  /** 0 where a call that does not fit is refused at once. */
   readonly maxWaitMs: number;
+  /** Whether a streamed call that waits for long is answered with comments meanwhile: its status is sent before it is known. */
+  readonly keepalive: boolean;
 }
 
 /** Who calls: attributes that limits are counted per and matched by. */
 export interface Caller {
   readonly user: string;
   readonly plan: string;
+  /** Of the key, instead of the plan's. */
+  readonly priority?: Priority | undefined;
   /** The name (never the text) of Sluice's own key. */
   readonly key?: string | undefined;
   readonly team?: string | undefined;

@@ -5,10 +5,12 @@ import {
   FAILURE_STATUS,
   failureMessage,
   jsonAnswer,
+  readErrorBody,
   refusalRetryHeaders,
   retryAfterHeaders,
+  UNREADABLE,
 } from "../http/error-answer.ts";
-import { serverSentEvent } from "../http/in-stream-refusal.ts";
+import { serverSentEvent } from "../http/server-sent-event.ts";
 
 const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
   store_unavailable: "api_error",
@@ -25,9 +27,11 @@ export function refusal(refused: Refusal, requestId: string): HttpAnswer {
 }
 
 /** The event with which the provider itself ends a stream, as with `overloaded_error`. */
-export function inStreamRefusal(_call: ParsedCall, refused: Refusal, requestId: string): Buffer {
-  const body = errorBody("rate_limit_error", refused.message, refused.code, requestId);
-  return serverSentEvent("error", JSON.stringify(body));
+export function inStreamError(_call: ParsedCall, body: Buffer): Buffer {
+  const read = readErrorBody(body);
+  const error =
+    read?.type === "error" ? read : { type: "error", error: { type: "api_error", message: UNREADABLE } };
+  return serverSentEvent("error", JSON.stringify(error));
 }
 
 export function failure(error: OperationalError, requestId: string): HttpAnswer {

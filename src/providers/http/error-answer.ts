@@ -1,5 +1,6 @@
-import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
+import { OperationalError, type OperationalErrorCode } from "../../core/operational-error.ts";
 import type { HttpAnswer, RawHeaders, Refusal, RefusalCode } from "../../ports/provider-format.ts";
+import { type JsonObject, parseJsonObject } from "./body-json.ts";
 
 /** The HTTP status of each failure; one table for all wire formats. */
 export const FAILURE_STATUS: Readonly<Record<OperationalErrorCode, number>> = {
@@ -41,6 +42,19 @@ export function retryAfterHeaders(retryAfterMs: number | undefined): RawHeaders 
   if (retryAfterMs === undefined) return [];
   const ms = Math.max(0, Math.ceil(retryAfterMs));
   return ["retry-after", String(Math.ceil(ms / 1000)), "retry-after-ms", String(ms)];
+}
+
+/** Said of a provider's error that is not one of its own kind. */
+export const UNREADABLE = "The provider answered with an error that cannot be read.";
+
+/** Undefined where it is no JSON object. */
+export function readErrorBody(body: Buffer): JsonObject | undefined {
+  try {
+    return parseJsonObject(body, { notJson: UNREADABLE });
+  } catch (error) {
+    if (!(error instanceof OperationalError)) throw error;
+    return undefined;
+  }
 }
 
 export function jsonAnswer(status: number, headers: RawHeaders, value: unknown): HttpAnswer {

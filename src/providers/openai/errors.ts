@@ -1,14 +1,16 @@
 import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
 import type { HttpAnswer, ParsedCall, Refusal } from "../../ports/provider-format.ts";
-import { isJsonObject } from "../http/body-json.ts";
+import { isJsonObject, type JsonObject } from "../http/body-json.ts";
 import {
   FAILURE_STATUS,
   failureMessage,
   jsonAnswer,
+  readErrorBody,
   refusalRetryHeaders,
   retryAfterHeaders,
+  UNREADABLE,
 } from "../http/error-answer.ts";
-import { serverSentEvent } from "../http/in-stream-refusal.ts";
+import { serverSentEvent } from "../http/server-sent-event.ts";
 
 const FAILURE_TYPE: Readonly<Record<OperationalErrorCode, string>> = {
   store_unavailable: "server_error",
@@ -25,13 +27,23 @@ export function refusal(refused: Refusal, requestId: string): HttpAnswer {
 }
 
 /** Chat completions end a failing stream with a chunk that is an error; the Responses API with an event `error`. */
-export function inStreamRefusal(call: ParsedCall, refused: Refusal): Buffer {
-  const { message, code } = refused;
-  if (call.endpoint === "responses") {
-    const event = { type: "error", code, message, param: null, sequence_number: 0 };
-    return serverSentEvent("error", JSON.stringify(event));
-  }
-  return serverSentEvent(undefined, JSON.stringify(errorBody(message, refusalType(refused), code)));
+export function inStreamError(call: ParsedCall, body: Buffer): Buffer {
+  const error = errorOf(body);
+  if (call.endpoint !== "responses") return serverSentEvent(undefined, JSON.stringify({ error }));
+  const { message, code = null, param = null } = error;
+  const event = { type: "error", code, message, param, sequence_number: 0 };
+  return serverSentEvent("error", JSON.stringify(event));
+}
+
+function errorOf(body: Buffer): JsonObject {
+  const error = readErrorBody(body)?.error;
+  if (isJsonObject(error)) return error;
+  return {
+    message: UNREADABLE,
+    type: FAILURE_TYPE.provider_unavailable,
+    param: null,
+    code: "provider_unavailable",
+  };
 }
 
 export function failure(error: OperationalError, requestId: string): HttpAnswer {

@@ -1,7 +1,7 @@
 import type { ProviderFormat } from "../../ports/provider-format.ts";
 import { renameModel } from "../http/rename-model.ts";
 import { endpointOf } from "./endpoints.ts";
-import { failure, inStreamRefusal, refusal } from "./errors.ts";
+import { failure, inStreamError, refusal } from "./errors.ts";
 import { authHeader, hidesHeader, limitHeaders } from "./headers.ts";
 import { meter } from "./meter.ts";
 import { parseCall } from "./request.ts";
@@ -17,6 +17,6 @@ export const openaiFormat: ProviderFormat = {
   limitHeaders,
   hidesHeader,
   refusal,
-  inStreamRefusal,
+  inStreamError,
   failure,
 };

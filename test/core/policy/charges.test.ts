@@ -15,7 +15,7 @@ import { CompiledPolicy } from "../../../src/core/policy/compiled-policy.ts";
 import type { Caller, LimitRule } from "../../../src/core/policy/policy.ts";
 import { completeRates, flatPrice, type ModelPrice } from "../../../src/core/price/model-price.ts";
 import type { PriceSource } from "../../../src/core/price/price-book.ts";
-import { limitRule, planOf } from "../../support/limit-rules.ts";
+import { limitRule, planOf, ROOM } from "../../support/limit-rules.ts";
 import { runs } from "../../support/property.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 23, 12);
@@ -39,6 +39,7 @@ const policyOf = (
       limits: shared,
       accountLimits: new Map(Object.entries(accounts)),
       outputTokensDefault: DEFAULT_OUTPUT,
+      room: ROOM,
     },
     prices,
   );

@@ -13,7 +13,7 @@ import {
   worstPrice,
 } from "../../../src/core/price/model-price.ts";
 import { NO_PRICES, PriceBook, type PriceSource } from "../../../src/core/price/price-book.ts";
-import { limitRule, planOf } from "../../support/limit-rules.ts";
+import { limitRule, planOf, ROOM } from "../../support/limit-rules.ts";
 import { runs } from "../../support/property.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 23, 12);
@@ -31,6 +31,7 @@ const sourceOf = (plan: readonly LimitRule[], shared: readonly LimitRule[] = [])
   limits: shared,
   accountLimits: new Map(),
   outputTokensDefault: 1_024,
+  room: ROOM,
 });
 const policyOf = (rules: readonly LimitRule[], prices: PriceSource) =>
   new CompiledPolicy(sourceOf(rules), prices);

@@ -1,0 +1,46 @@
+import type { Decision, Waiting } from "../engine/admission.ts";
+import { formatDuration } from "../engine/refusal.ts";
+import type { RawHeaders } from "../ports/provider-format.ts";
+import type { ClientResponse } from "./http-server/client-call.ts";
+import { KeepaliveResponse } from "./keepalive-response.ts";
+
+/** What a client's patience is not tried by: an answer this late is nothing unusual. */
+const SILENT_MS = 3_000;
+/** Proxies and load balancers give up on a connection that is silent for a minute, some for half of that. */
+const COMMENT_MS = 10_000;
+
+/**
+ * Waits for a call's turn, while its client is there: one that goes gives up the place, and undefined is what comes of it (Q5). Where `response` can be begun
+ * early it is, with `headers`, after a few seconds. Rejects as the decision does.
+ */
+export function awaitTurn(
+  waiting: Waiting,
+  response: ClientResponse,
+  headers: RawHeaders,
+): Promise<Decision | undefined> {
+  return new Promise((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const sinceMs = performance.now();
+    const leave = () => {
+      clearTimeout(timer);
+      waiting.leave();
+      resolve(undefined);
+    };
+    if (response.isGone) {
+      leave();
+      return;
+    }
+    response.listen({ onDrain: () => {}, onGone: leave });
+    if (response instanceof KeepaliveResponse) {
+      const comment = () => {
+        response.comment(`waiting for ${formatDuration(Math.round(performance.now() - sinceMs))}`);
+        timer = setTimeout(comment, COMMENT_MS);
+      };
+      timer = setTimeout(() => {
+        response.begin(headers);
+        comment();
+      }, SILENT_MS);
+    }
+    waiting.decision.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
