@@ -111,14 +111,23 @@ export function refusalOf(
     : overLimitRefusal(rule, charge.need, outcome.readings?.[outcome.limiting], outcome.waitMs);
 }
 
+/** What is said where nobody can tell: soon enough for a client, late enough for another gateway to have taken over. */
+const COME_AGAIN_MS = 1_000;
+
+/** What has passed is not rounded up. */
+const formatWaited = (ms: number) =>
+  formatDuration(ms < SECOND_MS ? Math.floor(ms) : Math.floor(ms / SECOND_MS) * SECOND_MS);
+
 /** A call that its own limits alone do not keep from being served, but those who are first do; or which has waited for as long as it may. */
 export function queueRefusal(
   { kind, waitMs }: { readonly kind: "queue_full" | "behind_others" | "timed_out"; readonly waitMs: number },
   maxWaitMs: number,
   waitedMs: number,
 ): Refusal {
-  const again = `Please try again in ${formatDuration(Math.ceil(waitMs))}.`;
-  const retryable = { retryAfterMs: waitMs, meter: "requests" } as const;
+  // Nobody can tell when a call that holds the last place will end.
+  const retryAfterMs = waitMs > 1 ? waitMs : COME_AGAIN_MS;
+  const again = `Please try again in ${formatDuration(Math.ceil(retryAfterMs))}.`;
+  const retryable = { retryAfterMs, meter: "requests" } as const;
   switch (kind) {
     case "queue_full":
       return {
@@ -130,7 +139,7 @@ export function queueRefusal(
       return {
         ...retryable,
         code: "queue_timeout",
-        message: `The call has waited for ${formatDuration(waitedMs)}, and others are still first: no call of this plan waits longer. ${again}`,
+        message: `The call has waited for ${formatWaited(waitedMs)}, and others are still first: no call of this plan waits longer. ${again}`,
       };
     case "behind_others":
       return maxWaitMs === 0
@@ -146,9 +155,6 @@ export function queueRefusal(
           };
   }
 }
-
-/** Soon enough for a client, late enough for another gateway to have taken over. */
-const COME_AGAIN_MS = 1_000;
 
 /** The gateway ends and can keep no call that waits. */
 export function closingRefusal(): Refusal {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
@@ -70,6 +71,8 @@ export class Gateway {
     const closed = this.#server.drain();
     await this.#untilIdle(this.#settings.bounds.drainTimeoutMs);
     this.#engine.turnAllAway();
+    // Their answers go out in this turn of the loop.
+    await setImmediate();
     for (const exchange of this.#exchanges) exchange.abort();
     this.#server.destroy();
     await this.#untilIdle(SETTLE_MS_MAX);

@@ -15,6 +15,8 @@ export interface GatewayUnderTest {
   readonly url: string;
   /** Every log line so far, as JSON. */
   readonly lines: readonly string[];
+  /** As if the file had changed into this. */
+  reload(yaml: string): void;
   /** Of `GET /metrics`; 0 where there is no such sample. */
   metric(name: string): Promise<number>;
   close(): Promise<void>;
@@ -27,6 +29,8 @@ export interface GatewayTestOptions {
   readonly recordings?: readonly Recording[];
   /** Shorter times, smaller bounds. */
   readonly bounds?: Partial<GatewayBounds>;
+  /** One that several gateways call; it is not closed with them. */
+  readonly provider?: ReplayProvider;
 }
 
 export const PLANS_AND_KEYS = `
@@ -61,28 +65,52 @@ providers:
   anthropic: { base_url: "${url}", accounts: [{ name: main, key: provider-secret-anthropic }] }
 `;
 
+/** Several gateways on one store in front of one provider. */
+export async function startFleetUnderTest(
+  size: number,
+  options: Omit<GatewayTestOptions, "provider">,
+): Promise<{
+  readonly gateways: readonly GatewayUnderTest[];
+  readonly provider: ReplayProvider;
+  close(): Promise<void>;
+}> {
+  const provider = await startReplayProvider({ recordings: options.recordings ?? [] });
+  const gateways = await Promise.all(
+    Array.from({ length: size }, () => startGatewayUnderTest({ ...options, provider })),
+  );
+  return {
+    gateways,
+    provider,
+    close: async () => {
+      await Promise.all(gateways.map((gateway) => gateway.close()));
+      await provider.close();
+    },
+  };
+}
+
 /** A gateway in this process in front of a replay provider, on free ports, with its state in a temporary folder. */
 export async function startGatewayUnderTest(options: GatewayTestOptions): Promise<GatewayUnderTest> {
   const directory = mkdtempSync(join(tmpdir(), "sluice-e2e-"));
-  const provider = await startReplayProvider({ recordings: options.recordings ?? [] });
+  const provider = options.provider ?? (await startReplayProvider({ recordings: options.recordings ?? [] }));
   const lines: string[] = [];
   const telemetry = new PrometheusTelemetry(
     pino({ level: "info" }, { write: (line: string) => void lines.push(line) }),
   );
-  const text = `listen: 127.0.0.1:0\nadmin: "off"\nstore: ${options.store ?? "memory:"}\n${
-    options.yaml.includes("providers:") ? "" : providers(provider.url)
-  }${options.yaml.replaceAll("PROVIDER", provider.url)}`;
-  const settings = settingsFromText(
-    text,
-    { name: "test.yaml", directory, storeDefault: "memory:" },
-    process.env,
-  );
-  const gateway = await startGateway(settings, telemetry, options.bounds);
+  const settingsOf = (yaml: string) =>
+    settingsFromText(
+      `listen: 127.0.0.1:0\nadmin: "off"\nstore: ${options.store ?? "memory:"}\n${
+        yaml.includes("providers:") ? "" : providers(provider.url)
+      }${yaml.replaceAll("PROVIDER", provider.url)}`,
+      { name: "test.yaml", directory, storeDefault: "memory:" },
+      process.env,
+    );
+  const gateway = await startGateway(settingsOf(options.yaml), telemetry, options.bounds);
   return {
     gateway,
     provider,
     url: gateway.url,
     lines,
+    reload: (yaml) => gateway.useSettings(settingsOf(yaml)),
     metric: async (name) => {
       const page = await (await fetch(`${gateway.url}/metrics`)).text();
       const sample = page
@@ -92,7 +120,7 @@ export async function startGatewayUnderTest(options: GatewayTestOptions): Promis
     },
     close: async () => {
       await gateway.close();
-      await provider.close();
+      if (options.provider === undefined) await provider.close();
       rmSync(directory, { recursive: true, force: true });
     },
   };
