@@ -58,6 +58,8 @@ interface Waiting {
   readonly decided: (decision: Decided) => void;
   readonly failed: (error: unknown) => void;
   deadline: NodeJS.Timeout | undefined;
+  /** Which of the calls that came to wait; 0 until it does. */
+  arrival: number;
   /** Nobody wants the permit any more. */
   hasLeft: boolean;
 }
@@ -85,8 +87,10 @@ export class RedisPermitQueue implements PermitQueue {
   #beat: NodeJS.Timeout | undefined;
   #pump: NodeJS.Timeout | undefined;
   #pumpAtMs = Number.POSITIVE_INFINITY;
-  /** Calls of ours that the store did not know at the last beat. */
-  #missing = 0;
+  /** Counts the calls that came to wait. */
+  #arrivals = 0;
+  /** The calls up to `arrivals` waited when the last beat was sent, and the room knew `known` of ours. */
+  #lastBeat: { readonly arrivals: number; readonly known: number } | undefined;
   #closed = false;
 
   constructor(link: RoomLink) {
@@ -109,6 +113,7 @@ export class RedisPermitQueue implements PermitQueue {
       decided: resolve,
       failed: reject,
       deadline: undefined,
+      arrival: 0,
       hasLeft: false,
     };
     // Its grant may be heard before the reply that it waits.
@@ -169,6 +174,8 @@ export class RedisPermitQueue implements PermitQueue {
   #watch(name: string, waiting: Waiting): void {
     const inMs = Math.min(waiting.call.maxWaitMs, TIMER_MS_MAX);
     waiting.deadline = setTimeout(() => void this.#timeOut(name, waiting), inMs);
+    this.#arrivals += 1;
+    waiting.arrival = this.#arrivals;
     this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
   }
 
@@ -294,16 +301,26 @@ export class RedisPermitQueue implements PermitQueue {
   async #keepAlive(): Promise<void> {
     this.#beat = undefined;
     if (this.#closed || this.#waiting.size === 0) return;
-    const before = this.#waiting.size;
+    const arrivals = this.#arrivals;
     try {
       const known = Number(await this.#send({ letter: "p", args: [] }));
-      const missing = before === this.#waiting.size ? before - known : 0;
-      if (missing > 0 && this.#missing > 0) return this.#giveUp("Redis has forgotten calls that wait");
-      this.#missing = Math.max(0, missing);
+      if (this.#isForgotten()) return this.#giveUp("Redis has forgotten calls that wait");
+      this.#lastBeat = { arrivals, known };
     } catch {
       return this.#giveUp("Redis does not answer");
     }
     if (this.#waiting.size > 0) this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
+  }
+
+  /** Whether more calls wait since the last beat than the room knew then: what it had granted by then has been heard since. */
+  #isForgotten(): boolean {
+    if (this.#lastBeat === undefined) return false;
+    const { arrivals, known } = this.#lastBeat;
+    let since = 0;
+    for (const { arrival, hasLeft } of this.#waiting.values()) {
+      if (arrival > 0 && arrival <= arrivals && !hasLeft) since += 1;
+    }
+    return since > known;
   }
 
   /** Ends every wait: nobody can say what was granted meanwhile. */
@@ -312,7 +329,7 @@ export class RedisPermitQueue implements PermitQueue {
     clearTimeout(this.#pump);
     this.#beat = undefined;
     this.#pumpAtMs = Number.POSITIVE_INFINITY;
-    this.#missing = 0;
+    this.#lastBeat = undefined;
     this.#listening = undefined;
     this.#gateway = newGateway();
     const error = new OperationalError("store_unavailable", reason, { retryAfterMs: BEAT_MS });

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { OperationalError } from "../../../src/core/operational-error.ts";
+import type { PermitQueue } from "../../../src/ports/permit-queue.ts";
+import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-store.ts";
+import { concurrency } from "../../contract/limit-specs.ts";
+import { permitQueueContract } from "../../contract/permit-queue.contract.ts";
+import { ROOM } from "../../support/limit-rules.ts";
+import { startRedisServer } from "../../support/redis-server.ts";
+
+permitQueueContract("RedisLimitStore", async () => {
+  const server = await startRedisServer();
+  const stores = [
+    await openRedisLimitStore({ url: server.url }),
+    await openRedisLimitStore({ url: server.url }),
+  ] as const;
+  return {
+    stores,
+    close: async () => {
+      await Promise.all(stores.map((store) => store.close()));
+      await server.stop();
+    },
+  };
+});
+
+async function setUp(t: TestContext) {
+  const server = await startRedisServer();
+  t.after(() => server.stop());
+  const store = await openRedisLimitStore({ url: server.url });
+  t.after(() => store.close());
+  await store.beat(1, 600_000);
+  const permits = store.permits as PermitQueue;
+  const spec = concurrency(1);
+  let sequence = 0;
+  const enter = (maxWaitMs = 60_000) =>
+    permits.enter(
+      {
+        id: { instance: 1, sequence: ++sequence },
+        subjects: [{ key: "account=a", charges: [{ spec, hold: 1, need: 1 }] }],
+        isShared: [true],
+        ttlMs: 600_000,
+        flow: "ann",
+        priority: "normal",
+        weight: 1,
+        size: 1,
+        bytes: 1,
+        maxWaitMs,
+      },
+      ROOM,
+    );
+  const waiting = async () => {
+    const entry = await enter();
+    return entry.kind === "waiting" ? entry : assert.fail(entry.kind);
+  };
+  return { server, store, permits, enter, waiting };
+}
+
+const isUnavailable = (error: unknown) =>
+  error instanceof OperationalError && error.code === "store_unavailable";
+
+test("RedisPermitQueue ends its waits when Redis has forgotten them (L12)", async (t) => {
+  const { server, waiting, enter } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  const { decision } = await waiting();
+  const started = performance.now();
+  const rejected = assert.rejects(decision, isUnavailable);
+  await server.command("FLUSHALL");
+  await rejected;
+  // Two beats, and what a busy machine adds.
+  assert.ok(performance.now() - started < 2_000 + 2_000);
+  assert.equal((await enter()).kind, "granted");
+});
+
+test("RedisPermitQueue keeps waits for as long as they may last, whatever else is granted (Q4)", async (t) => {
+  const { waiting, enter, permits } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  const entries = await Promise.all(Array.from({ length: 50 }, waiting));
+  let failed = 0;
+  for (const { decision } of entries) decision.catch(() => (failed += 1));
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  assert.equal(failed, 0);
+  assert.equal((await permits.look("ann", "normal")).length, 50);
+  for (const { leave } of entries) leave();
+});
+
+test("RedisPermitQueue leaves no key without an expiry behind (L10)", async (t) => {
+  const { server, waiting, enter } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  await waiting();
+  for (const key of (await server.command("KEYS", "*")) as readonly string[]) {
+    const ttl = Number(await server.command("PTTL", key));
+    assert.ok(ttl > 0, `${key}: ${ttl}`);
+  }
+});
