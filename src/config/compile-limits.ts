@@ -3,7 +3,7 @@ import type { LimitRule, Plan, Scope, StoreFailurePolicy, Window } from "../core
 import { nanoOfUsd } from "../core/price/usd.ts";
 import { parseDuration } from "./duration.ts";
 import type { FileShape, LimitShape } from "./file-schema.ts";
-import { type LimitPlace, limitName, scopesOf } from "./limit-checks.ts";
+import { algorithmOf, type LimitPlace, limitName, scopesOf } from "./limit-checks.ts";
 
 /** Long enough for the next sub-window of a one-minute limit to open, short enough for a person at the other end. */
 const MAX_WAIT_MS_DEFAULT = 20_000;
@@ -17,13 +17,13 @@ export function durationMs(text: string): number {
   return parsed;
 }
 
-function windowOf(limit: LimitShape): Window {
+function windowOf(limit: LimitShape, place: LimitPlace): Window {
   if (limit.meter === "concurrency" || limit.per === undefined) return { kind: "open" };
   if (limit.per === "day" || limit.per === "week" || limit.per === "month") {
     return { kind: "calendar", unit: limit.per, timezone: limit.timezone ?? "UTC" };
   }
   const windowMs = durationMs(limit.per);
-  if (limit.algorithm !== "token_bucket") return { kind: "rolling", windowMs };
+  if (algorithmOf(limit, place) !== "token_bucket") return { kind: "rolling", windowMs };
   return { kind: "token_bucket", windowMs, burst: amountOf(limit, limit.burst ?? limit.limit) };
 }
 
@@ -39,7 +39,7 @@ function ruleOf(limit: LimitShape, place: LimitPlace): LimitRule {
     name: limitName(limit, place),
     meter: limit.meter,
     limit: amountOf(limit, limit.limit),
-    window: windowOf(limit),
+    window: windowOf(limit, place),
     scope: scopesOf(limit, place) as readonly Scope[],
     match: Object.fromEntries(match),
     mode: limit.mode,

@@ -94,7 +94,11 @@ export const limitSchema = z
       .regex(/^((0|[1-9]\d{0,11})(ms|s|m|h|d)|day|week|month)$/, { error: PER_ALLOWED })
       .optional()
       .describe("A rolling window (1m, 1h, 7d) or a calendar one (day, week, month)."),
-    algorithm: oneOf("sliding_window", "token_bucket").optional().describe("For rolling windows."),
+    algorithm: oneOf("sliding_window", "token_bucket")
+      .optional()
+      .describe(
+        "For rolling windows: sliding_window by default, token_bucket in an account's limits, since providers count so.",
+      ),
     burst: z
       .number({ error: "a number above 0" })
       .positive({ error: "a number above 0" })

@@ -38,7 +38,7 @@ export function limitName(limit: RawMap, place: LimitPlace): string {
 /** What is wrong with one limit that takes more than one of its values to see. */
 export function checkLimit(limit: RawMap, place: LimitPlace, path: KeyPath, report: Report): void {
   checkAmount(limit, path, report);
-  checkWindow(limit, path, report);
+  checkWindow(limit, place, path, report);
   checkScope(limit, place, path, report);
   checkExhaustion(limit, path, report);
   if (limit.weights !== undefined && limit.meter !== undefined && limit.meter !== "tokens") {
@@ -68,7 +68,14 @@ function checkUnits(limit: RawMap, key: "limit" | "burst", path: KeyPath, report
   }
 }
 
-function checkWindow(limit: RawMap, path: KeyPath, report: Report): void {
+/**
+ * Providers count in buckets that refill evenly, so what they grant is reckoned the same way; every other limit is a window in which there is never more than
+ * the limit, unless it says otherwise.
+ */
+export const algorithmOf = (limit: { readonly algorithm?: unknown }, place: LimitPlace): unknown =>
+  limit.algorithm ?? (place === "account" ? "token_bucket" : "sliding_window");
+
+function checkWindow(limit: RawMap, place: LimitPlace, path: KeyPath, report: Report): void {
   const has = (key: string) => limit[key] !== undefined;
   const refuse = (key: string, message: string) => {
     if (has(key)) report({ path: [...path, key], atKey: true, message });
@@ -93,12 +100,13 @@ function checkWindow(limit: RawMap, path: KeyPath, report: Report): void {
     return;
   }
   if (has("per")) refuse("timezone", "only day, week and month start at somebody's midnight");
-  if (limit.algorithm !== "token_bucket") refuse("burst", "only algorithm: token_bucket has a burst");
+  const isBucket = algorithmOf(limit, place) === "token_bucket";
+  if (!isBucket) refuse("burst", "only algorithm: token_bucket has a burst");
   const windowMs = parseDuration(asText(limit.per) ?? "");
   if (windowMs === undefined) return;
-  const windowMsMax = limit.algorithm === "token_bucket" ? DIVISOR_MAX - 1 : WINDOW_MS_MAX;
+  const windowMsMax = isBucket ? DIVISOR_MAX - 1 : WINDOW_MS_MAX;
   if (windowMs < 1 || windowMs > windowMsMax) {
-    const most = limit.algorithm === "token_bucket" ? "49d for a token bucket" : "366d";
+    const most = isBucket ? "49d for a token bucket" : "366d";
     report({ path: [...path, "per"], shows: "value", message: `allowed: from 1ms to ${most}` });
   }
 }
