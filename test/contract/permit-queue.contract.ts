@@ -242,6 +242,20 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       await first.end(next.call);
     });
 
+    test("leave while the grant is on its way gives it back, unless it was decided before (Q5, L7)", async () => {
+      const { specs, key, spec } = onePlace();
+      const holder = await first.granted({ user: "ann", specs });
+      const leaving = await second.waiting({ user: "ben", specs });
+      const next = await first.waiting({ user: "cat", specs });
+      await first.end(holder);
+      leaving.leave();
+      const decided = await Promise.race([leaving.decision, wait(30)]);
+      if (decided !== undefined) await second.end(leaving.call, 1, true);
+      assert.equal(await kindOf(next.decision), "granted");
+      await first.end(next.call, 1, true);
+      assert.deepEqual(await first.used(key, spec), [0, 0]);
+    });
+
     test("enter refuses more calls and more bytes than there is room for, of a flow and in total (Q6)", async () => {
       const { specs } = onePlace();
       const holder = await first.granted({ user: "ann", specs });

@@ -68,12 +68,16 @@ export class InProcessPermitQueue implements PermitQueue {
   readonly #clock: Clock;
   readonly #durability: Durability | undefined;
   readonly #room: WaitingRoom<ReserveOutcome>;
+  readonly #table: CounterTable;
   readonly #waiting = new Map<Ticket, Waiting>();
+  /** Granted, and not yet as durable as promised: whoever leaves meanwhile has nothing to give back. */
+  readonly #committing = new Set<Ticket>();
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
 
   /** Without a `durability` what is decided is as durable as it will be. */
   constructor(table: CounterTable, clock: Clock, durability?: Durability) {
+    this.#table = table;
     this.#clock = clock;
     this.#durability = durability;
     this.#room = new WaitingRoom<ReserveOutcome>(
@@ -149,7 +153,7 @@ export class InProcessPermitQueue implements PermitQueue {
     const deadline = setTimeout(() => this.#timeOut(ticket), Math.min(call.maxWaitMs, TIMER_MS_MAX));
     this.#waiting.set(ticket, { decided: resolve, failed: reject, deadline });
     this.#arm();
-    return { kind: "waiting", expectedMs, decision: promise, leave: () => void this.#take(ticket) };
+    return { kind: "waiting", expectedMs, decision: promise, leave: () => this.#leave(ticket) };
   }
 
   #grant(ticket: Ticket, outcome: Admitted): void {
@@ -159,8 +163,37 @@ export class InProcessPermitQueue implements PermitQueue {
     clearTimeout(waiting.deadline);
     const decision = { kind: "granted", outcome, isCounted: true } as const;
     const committed = this.#durability?.committed();
-    if (committed === undefined) waiting.decided(decision);
-    else committed.then(() => waiting.decided(decision), waiting.failed);
+    if (committed === undefined) {
+      waiting.decided(decision);
+      return;
+    }
+    this.#committing.add(ticket);
+    committed.then(
+      () => (this.#committing.delete(ticket) ? waiting.decided(decision) : this.#giveBack(ticket)),
+      (error: unknown) => {
+        this.#committing.delete(ticket);
+        waiting.failed(error);
+      },
+    );
+  }
+
+  #leave(ticket: Ticket): void {
+    if (this.#take(ticket) === undefined) this.#committing.delete(ticket);
+  }
+
+  /** Nobody wants what was granted. */
+  #giveBack({ request }: Ticket): void {
+    const { id, subjects, flow, priority, size } = request as PermitCall;
+    const nothing = subjects.map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
+    }));
+    this.#table.release({ id, subjects: nothing }, this.#clock.nowMs());
+    this.freed({
+      keys: subjects.map(({ key }) => key),
+      served: { flow, priority, correction: -size },
+      openMs: 0,
+    });
   }
 
   #timeOut(ticket: Ticket): void {
