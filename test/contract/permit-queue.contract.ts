@@ -248,9 +248,11 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       const leaving = await second.waiting({ user: "ben", specs });
       const next = await first.waiting({ user: "cat", specs });
       await first.end(holder);
+      const before = await Promise.race([leaving.decision, Promise.resolve(undefined)]);
       leaving.leave();
-      const decided = await Promise.race([leaving.decision, wait(30)]);
-      if (decided !== undefined) await second.end(leaving.call, 1, true);
+      const after = await Promise.race([leaving.decision, wait(30)]);
+      assert.equal(after, before);
+      if (before !== undefined) await second.end(leaving.call, 1, true);
       assert.equal(await kindOf(next.decision), "granted");
       await first.end(next.call, 1, true);
       assert.deepEqual(await first.used(key, spec), [0, 0]);
