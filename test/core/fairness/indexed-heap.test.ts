@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { heapNode, IndexedHeap } from "../../../src/core/fairness/indexed-heap.ts";
+import { runs } from "../../support/property.ts";
+
+test("IndexedHeap has the least first, and the next ones in order, after any changes", () => {
+  const step = fc.record({
+    what: fc.constantFrom("put", "put", "put", "remove"),
+    item: fc.nat(30),
+    value: fc.nat(9),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const values = new Map<number, number>();
+      const before = (a: number, b: number) => {
+        const difference = (values.get(a) ?? 0) - (values.get(b) ?? 0);
+        return difference === 0 ? a < b : difference < 0;
+      };
+      const nodes = Array.from({ length: 31 }, (_, item) => heapNode(item));
+      const heap = new IndexedHeap<number>(before);
+      const inside = new Set<number>();
+      for (const { what, item, value } of steps) {
+        if (what === "remove") {
+          heap.remove(nodes[item]);
+          inside.delete(item);
+        } else {
+          values.set(item, value);
+          heap.put(nodes[item]);
+          inside.add(item);
+        }
+        const sorted = [...inside].sort((a, b) => (before(a, b) ? -1 : 1));
+        assert.equal(heap.size, sorted.length);
+        assert.equal(heap.first, sorted[0]);
+        assert.deepEqual(heap.next(4), sorted.slice(1, 5));
+      }
+    }),
+    runs(200),
+  );
+});

@@ -1,0 +1,463 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import type { Ticket } from "../../../src/core/fairness/lane.ts";
+import { PRIORITIES, type RoomBounds } from "../../../src/core/fairness/permit.ts";
+import { type Attempt, WaitingRoom } from "../../../src/core/fairness/waiting-room.ts";
+import type { LimitSpec } from "../../../src/core/limits/limit-spec.ts";
+import type { Priority } from "../../../src/core/policy/policy.ts";
+import type { ReserveOutcome } from "../../../src/ports/limit-store.ts";
+import type { PermitCall } from "../../../src/ports/permit-queue.ts";
+import { CounterTable } from "../../../src/stores/memory/counter-table.ts";
+import { bucket, concurrency, rolling } from "../../contract/limit-specs.ts";
+import { ROOM } from "../../support/limit-rules.ts";
+import { runs } from "../../support/property.ts";
+
+const TTL_MS = 1e9;
+const LONG_MS = 1e8;
+const START_MS = 1_700_000_000_000;
+
+interface Asked {
+  readonly user: string;
+  readonly priority?: Priority;
+  readonly weight?: number;
+  readonly size?: number;
+  readonly bytes?: number;
+  readonly maxWaitMs?: number;
+  readonly limits: readonly (readonly [key: string, spec: LimitSpec, need: number])[];
+}
+
+/** A room over real limits, on a clock that is set by hand. */
+class Room {
+  nowMs = START_MS;
+  bounds: RoomBounds = ROOM;
+  readonly table = new CounterTable();
+  /** Names of calls in the order in which they were granted. */
+  readonly order: string[] = [];
+  readonly #names = new Map<number, string>();
+  readonly #calls = new Map<string, { call: PermitCall; grantedMs: number; isCounted: boolean }>();
+  readonly room: WaitingRoom<ReserveOutcome>;
+  #sequence = 0;
+
+  constructor() {
+    this.room = new WaitingRoom<ReserveOutcome>(
+      {
+        reserve: (request, nowMs) => this.#attempt(request as PermitCall, nowMs),
+        expectedWait: ({ subjects }, ahead, serviceMs, nowMs) =>
+          this.table.expectedWait(subjects, ahead, serviceMs, nowMs),
+      },
+      ({ request }) => this.#granted(request as PermitCall, true),
+    );
+    this.table.beat(1, TTL_MS, this.nowMs);
+  }
+
+  #attempt(call: PermitCall, nowMs: number): Attempt<ReserveOutcome> {
+    const outcome = this.table.reserve(call, nowMs);
+    switch (outcome.kind) {
+      case "admitted":
+        return { kind: "granted", outcome };
+      case "refused":
+        return { kind: "refused", outcome, waitMs: outcome.waitMs, limiting: outcome.limiting };
+      case "never_fits":
+        return { kind: "never_fits", outcome };
+      case "closed":
+        throw new Error("closed");
+    }
+  }
+
+  #granted(call: PermitCall, isCounted: boolean): void {
+    const name = this.#names.get(call.id.sequence) as string;
+    this.order.push(name);
+    this.#calls.set(name, { call, grantedMs: this.nowMs, isCounted });
+  }
+
+  enter(name: string, { user, limits, priority = "normal", weight = 1, size = 10, ...rest }: Asked) {
+    this.#sequence += 1;
+    const call: PermitCall = {
+      id: { instance: 1, sequence: this.#sequence },
+      // One charge a subject, so that the limiting charge is the limiting subject.
+      subjects: limits.map(([key, spec, need]) => ({ key, charges: [{ spec, hold: need, need }] })),
+      isShared: limits.map(([key]) => !key.startsWith("user=")),
+      ttlMs: TTL_MS,
+      flow: user,
+      priority,
+      weight,
+      size,
+      bytes: 1,
+      maxWaitMs: LONG_MS,
+      ...rest,
+    };
+    this.#names.set(this.#sequence, name);
+    const entry = this.room.enter(call, this.bounds, this.nowMs);
+    if (entry.kind === "granted") this.#granted(call, entry.isCounted);
+    return entry;
+  }
+
+  waits(name: string, asked: Asked): Ticket {
+    const entry = this.enter(name, asked);
+    return entry.kind === "waiting" ? entry.ticket : assert.fail(entry.kind);
+  }
+
+  end(name: string, actual = 1): void {
+    const granted = this.#calls.get(name);
+    assert.ok(granted !== undefined, `${name} is not open`);
+    this.#calls.delete(name);
+    const { call, grantedMs, isCounted } = granted;
+    const subjects = call.subjects.map(({ key, charges }) => ({
+      key,
+      charges: charges.map(({ spec }) => ({ spec, actual })),
+    }));
+    this.table.settle({ id: call.id, subjects }, this.nowMs);
+    const { flow, priority } = call;
+    this.room.freed(
+      call.subjects.map(({ key }) => key),
+      isCounted ? { flow, priority, correction: 0 } : undefined,
+      this.nowMs - grantedMs,
+      this.nowMs,
+    );
+  }
+
+  /** Lets time pass, and the room do what it wants to. */
+  advance(ms: number): void {
+    const untilMs = this.nowMs + ms;
+    let turns = 0;
+    while (this.room.nextDueMs <= untilMs) {
+      this.nowMs = Math.max(this.nowMs, this.room.nextDueMs);
+      this.room.pump(this.nowMs);
+      turns += 1;
+      assert.ok(turns < 10_000, "the room asks to be called again and again");
+    }
+    this.nowMs = untilMs;
+  }
+}
+
+const place = (capacity = 1) => ["place", concurrency(capacity), 1] as const;
+
+describe("WaitingRoom", () => {
+  test("serves a flow first come first served, and flows by turns (Q1)", () => {
+    const room = new Room();
+    const limits = [place()];
+    room.enter("holder", { user: "z", limits });
+    for (const name of ["a1", "a2", "a3", "b1", "b2"]) room.waits(name, { user: name[0], limits });
+    for (const name of ["holder", "a1", "b1", "a2", "b2"]) room.end(name);
+    assert.deepEqual(room.order, ["holder", "a1", "b1", "a2", "b2", "a3"]);
+  });
+
+  test("serves by weight and by size (Q1)", () => {
+    const room = new Room();
+    const limits = [place()];
+    room.enter("holder", { user: "z", limits });
+    for (let i = 0; i < 4; i++) room.waits(`a${i}`, { user: "a", limits, weight: 2, size: 10 });
+    for (let i = 0; i < 4; i++) room.waits(`b${i}`, { user: "b", limits, size: 10 });
+    room.end("holder");
+    for (let i = 1; i < 6; i++) room.end(room.order[i]);
+    const served = (user: string) => room.order.filter((name) => name.startsWith(user)).length;
+    assert.deepEqual([served("a"), served("b")], [4, 2]);
+  });
+
+  test("serves higher priorities first, and a newcomer does not pass who waits in front of it (Q2)", () => {
+    const room = new Room();
+    const limits = [place(2)];
+    room.enter("one", { user: "z", limits });
+    room.enter("two", { user: "z", limits });
+    for (const priority of ["low", "normal", "high", "critical"] as const) {
+      room.waits(priority, { user: priority, limits, priority });
+    }
+    room.end("one");
+    room.end("two");
+    room.end("critical");
+    assert.equal(room.enter("late", { user: "late", limits, priority: "low" }).kind, "waiting");
+    room.end("high");
+    assert.deepEqual(room.order.slice(2), ["critical", "high", "normal", "low"]);
+  });
+
+  test("lets critical calls by while limits allow, and counts them, so that the rest get their minimum share (Q2)", () => {
+    const room = new Room();
+    room.bounds = { ...ROOM, minShares: [0, 0, 0.2, 0] };
+    const spec = bucket(1_000, 1_000, 1_000);
+    const limits = [["account", spec, 100] as const];
+    for (let i = 0; i < 10; i++) room.enter(`first${i}`, { user: "z", limits, size: 100 });
+    for (let i = 0; i < 50; i++) room.waits(`n${i}`, { user: "n", limits, size: 100 });
+    let critical = 0;
+    for (let i = 0; i < 200; i++) {
+      room.advance(50);
+      const name = `c${critical}`;
+      if (
+        room.enter(name, { user: "c", limits, size: 100, priority: "critical", maxWaitMs: 0 }).kind ===
+        "granted"
+      ) {
+        critical += 1;
+      }
+    }
+    const normal = room.order.filter((name) => name.startsWith("n")).length;
+    assert.ok(critical > 0);
+    assert.ok(normal >= 0.2 * (normal + critical) - 2, `${normal} of ${normal + critical}`);
+  });
+
+  test("lets smaller calls pass a head that does not fit, only as far as its bound goes (Q1)", () => {
+    const room = new Room();
+    const spec = bucket(1_000, 1_000, 1_000_000);
+    const limits = (need: number) => [["account", spec, need] as const];
+    room.enter("holder", { user: "z", limits: limits(700), size: 700 });
+    room.waits("big", { user: "big", limits: limits(900), size: 900 });
+    // 300 are there now, and one more every second.
+    let small = 0;
+    while (
+      room.enter(`s${small}`, { user: `s${small}`, limits: limits(10), size: 10, maxWaitMs: 0 }).kind ===
+      "granted"
+    ) {
+      small += 1;
+      room.advance(10_000);
+      assert.ok(small < 2_000);
+      if (room.order.includes("big")) break;
+    }
+    // Four times its own size at the most goes before it.
+    assert.ok(small * 10 <= 4 * 900 + 10, `${small}`);
+    room.advance(1_000_000);
+    assert.ok(room.order.includes("big"));
+  });
+
+  test("refuses a call that cannot be served in its time, with when it would be (Q4, L3)", () => {
+    const room = new Room();
+    const spec = rolling(1, 60_000);
+    const limits = [["user=u", spec, 1] as const];
+    room.enter("first", { user: "u", limits });
+    const refused = room.enter("second", { user: "u", limits, maxWaitMs: 50_000 });
+    assert.ok(refused.kind === "turned" && refused.reason === "limited");
+    room.advance(refused.waitMs);
+    assert.equal(room.enter("third", { user: "u", limits, maxWaitMs: 0 }).kind, "granted");
+  });
+
+  test("says when a call of a queue is going to be served, and is right where nothing else comes (Q4, L3)", () => {
+    const room = new Room();
+    const spec = bucket(10, 10, 10_000);
+    const limits = [["account", spec, 10] as const];
+    room.enter("first", { user: "z", limits });
+    const tickets = [0, 1, 2, 3, 4].map((i) => room.waits(`w${i}`, { user: "u", limits }));
+    for (const [i, ticket] of tickets.entries()) {
+      const { position, expectedMs } = room.room.look(ticket, room.nowMs);
+      assert.equal(position, i + 1);
+      assert.ok(Math.abs(expectedMs - (i + 1) * 10_000) <= 1, `${expectedMs}`);
+    }
+    room.advance(49_990);
+    assert.equal(room.order.length, 5);
+    room.advance(11);
+    assert.equal(room.order.length, 6);
+    const refused = room.enter("late", { user: "v", limits, maxWaitMs: 5_000 });
+    assert.ok(refused.kind === "turned" && refused.waitMs > 5_000 && refused.waitMs <= 10_001);
+  });
+
+  test("refuses at once what can never fit, whoever waits (L4)", () => {
+    const room = new Room();
+    const limits = [place()];
+    room.enter("holder", { user: "z", limits });
+    room.waits("waiting", { user: "w", limits });
+    const entry = room.enter("huge", { user: "h", limits: [["place", limits[0][1], 2]] });
+    assert.ok(entry.kind === "turned" && entry.reason === "never_fits");
+  });
+
+  test("is bounded in calls and bytes, of a flow and in total, with ten thousand of one user (Q6)", () => {
+    const room = new Room();
+    room.bounds = {
+      ...ROOM,
+      waitingMax: 150,
+      waitingPerFlowMax: 100,
+      bytesMax: 1_500,
+      bytesPerFlowMax: 1_000,
+    };
+    const limits = [place()];
+    room.enter("holder", { user: "z", limits });
+    let full = 0;
+    for (let i = 0; i < 10_000; i++) {
+      const entry = room.enter(`w${i}`, { user: "whale", limits, bytes: 5 });
+      if (entry.kind === "turned" && entry.reason === "queue_full") full += 1;
+    }
+    assert.equal(full, 9_900);
+    room.waits("other", { user: "other", limits, bytes: 900 });
+    const entry = room.enter("another", { user: "another", limits, bytes: 101 });
+    assert.ok(entry.kind === "turned" && entry.reason === "queue_full");
+    room.end("holder");
+    room.end("w0");
+    assert.equal(room.order[2], "other", "the whale had its turn");
+  });
+
+  test("serves the next when who is first leaves (Q5)", () => {
+    const room = new Room();
+    const spec = bucket(100, 1, 1_000);
+    const limits = (need: number) => [["account", spec, need] as const];
+    room.enter("holder", { user: "z", limits: limits(95), size: 95 });
+    const big = room.waits("big", { user: "big", limits: limits(90), size: 90 });
+    room.room.leave(big, room.nowMs);
+    room.room.leave(big, room.nowMs);
+    assert.equal(room.room.waiting, 0);
+    assert.equal(room.enter("small", { user: "small", limits: limits(5), size: 5 }).kind, "granted");
+  });
+
+  test("goes on when the clock steps back or far ahead (L5)", () => {
+    const room = new Room();
+    const spec = rolling(1, 60_000);
+    const limits = [["user=u", spec, 1] as const];
+    room.enter("first", { user: "u", limits });
+    room.waits("second", { user: "u", limits });
+    room.nowMs -= 3_600_000;
+    room.room.pump(room.nowMs);
+    assert.deepEqual(room.order, ["first"]);
+    room.nowMs += 7_200_000;
+    room.room.pump(room.nowMs);
+    assert.deepEqual(room.order, ["first", "second"]);
+  });
+});
+
+/** Anything that users can do: come with calls of any size and priority, stay or leave, run for any time. */
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("enter" as const),
+      user: fc.nat(5),
+      size: fc.integer({ min: 1, max: 60 }),
+      band: fc.constantFrom(1, 2, 2, 2, 3),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("end" as const), pick: fc.nat(20) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("leave" as const), pick: fc.nat(20) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("advance" as const), ms: fc.nat(3_000) }) },
+);
+const SIZE_MAX = 60;
+const WEIGHTS = [1, 1, 2, 4, 0.5, 1];
+
+/** What each user was granted between two grants while all of them had something waiting, ÷ weight: at most so far apart. */
+const boundOf = (a: number, b: number) => SIZE_MAX / WEIGHTS[a] + SIZE_MAX / WEIGHTS[b];
+
+for (const [name, limitsOf] of [
+  [
+    "places",
+    () => {
+      const spec = concurrency(3);
+      return () => [["place", spec, 1] as const];
+    },
+  ],
+  [
+    "model tokens",
+    () => {
+      const spec = bucket(100, 40, 1_000);
+      return (size: number) => [["account", spec, size] as const];
+    },
+  ],
+] as const) {
+  test(`WaitingRoom serves users who wait for ${name} within a bound of each other, whatever they do (Q1)`, () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 20, maxLength: 250 }), (steps) => {
+        const room = new Room();
+        const limits = limitsOf();
+        const waiting = new Map<string, { user: number; ticket: Ticket }>();
+        const sizes = new Map<string, { user: number; size: number }>();
+        /** By pair of users: the service of each since both began to wait, ÷ weight. */
+        const since = new Map<string, [number, number]>();
+        const ended = new Set<string>();
+        let seen = 0;
+        const isWaiting = (user: number) => [...waiting.values()].some((one) => one.user === user);
+        const look = () => {
+          for (; seen < room.order.length; seen++) {
+            const granted = room.order[seen];
+            waiting.delete(granted);
+            const { user, size } = sizes.get(granted) as { user: number; size: number };
+            for (const [pair, service] of since) {
+              const [a, b] = pair.split(" ").map(Number);
+              if (user === a) service[0] += size / WEIGHTS[a];
+              if (user === b) service[1] += size / WEIGHTS[b];
+              assert.ok(Math.abs(service[0] - service[1]) <= boundOf(a, b) + 1e-9, `${pair}: ${service}`);
+            }
+            restart();
+          }
+          restart();
+        };
+        const restart = () => {
+          for (let a = 0; a < 6; a++) {
+            for (let b = a + 1; b < 6; b++) {
+              const pair = `${a} ${b}`;
+              if (!isWaiting(a) || !isWaiting(b)) since.delete(pair);
+              else if (!since.has(pair)) since.set(pair, [0, 0]);
+            }
+          }
+        };
+        for (const [i, one] of steps.entries()) {
+          const called = `call${i}`;
+          if (one.kind === "enter") {
+            const { user, size } = one;
+            sizes.set(called, { user, size });
+            const entry = room.enter(called, {
+              user: `u${user}`,
+              weight: WEIGHTS[user],
+              size,
+              limits: limits(size),
+            });
+            if (entry.kind === "waiting") waiting.set(called, { user, ticket: entry.ticket });
+          } else if (one.kind === "end") {
+            const open = room.order.filter((granted) => !ended.has(granted));
+            if (open.length === 0) continue;
+            const granted = open[one.pick % open.length];
+            ended.add(granted);
+            room.end(granted, name === "places" ? 1 : sizes.get(granted)?.size);
+          } else if (one.kind === "leave") {
+            const names = [...waiting.keys()];
+            if (names.length === 0) continue;
+            const leaving = names[one.pick % names.length];
+            room.room.leave((waiting.get(leaving) as { ticket: Ticket }).ticket, room.nowMs);
+            waiting.delete(leaving);
+          } else {
+            room.advance(one.ms);
+          }
+          look();
+        }
+      }),
+      runs(150),
+    );
+  });
+}
+
+test("WaitingRoom leaves no place empty while somebody waits, serves the highest priority and the least served (Q8, Q2)", () => {
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 20, maxLength: 200 }), (steps) => {
+      const room = new Room();
+      room.bounds = { ...ROOM, minShares: [0, 0, 0, 0] };
+      const CAPACITY = 3;
+      const limits = [place(CAPACITY)];
+      const waiting = new Map<string, { band: number; ticket: Ticket; at: number }>();
+      const open = new Set<string>();
+      let seen = 0;
+      const look = () => {
+        for (; seen < room.order.length; seen++) {
+          const granted = room.order[seen];
+          const own = waiting.get(granted);
+          waiting.delete(granted);
+          open.add(granted);
+          // Nobody of a higher priority was left waiting for it.
+          if (own !== undefined) for (const other of waiting.values()) assert.ok(other.band >= own.band);
+        }
+        assert.ok(waiting.size === 0 || open.size === CAPACITY, `${open.size} open, ${waiting.size} waiting`);
+        assert.equal(room.room.waiting, waiting.size);
+      };
+      for (const [i, one] of steps.entries()) {
+        const called = `call${i}`;
+        if (one.kind === "enter") {
+          const asked = { user: `u${one.user}`, size: one.size, priority: PRIORITIES[one.band], limits };
+          const entry = room.enter(called, asked);
+          if (entry.kind === "waiting") waiting.set(called, { band: one.band, ticket: entry.ticket, at: i });
+        } else if (one.kind === "end" && open.size > 0) {
+          const granted = [...open][one.pick % open.size];
+          open.delete(granted);
+          room.end(granted);
+        } else if (one.kind === "leave" && waiting.size > 0) {
+          const leaving = [...waiting.keys()][one.pick % waiting.size];
+          room.room.leave((waiting.get(leaving) as { ticket: Ticket }).ticket, room.nowMs);
+          waiting.delete(leaving);
+        } else if (one.kind === "advance") {
+          room.advance(one.ms);
+        }
+        look();
+      }
+    }),
+    runs(150),
+  );
+});
