@@ -63,6 +63,11 @@ const SERVICE_GAIN = 0.1;
  * The waiting room: who may go next. Higher priorities first, inside a priority the flow that has been served least, inside a flow first come first
  * served; a head that does not fit yet may be overtaken within a bound. Pure and synchronous: the time is an argument, and whoever owns the
  * room calls `pump` at `nextDueMs`. The same rules for Redis: src/stores/redis/room.lua.
+ *
+ * The bound (Q1): over any time in which two flows of a priority both have calls in line for the same limits, their service ÷ weight differs by at most
+ * 2 · L ÷ w, with L the largest call and w the least weight of all who wait. For the least counter is served, and grows by at most L ÷ w; whoever overtakes it
+ * stays below what it will have then; so all counters of one line are within L ÷ w of each other, before and after. (Sheng et al., OSDI 2024, for
+ * one server that never has a head that does not fit.) Service is what was expected of a call; what it turned out to be is corrected when it ends.
  */
 export class WaitingRoom<Outcome> {
   readonly #limits: PermitLimits<Outcome>;

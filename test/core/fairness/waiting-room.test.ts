@@ -293,6 +293,36 @@ describe("WaitingRoom", () => {
     assert.equal(room.enter("small", { user: "small", limits: limits(5), size: 5 }).kind, "granted");
   });
 
+  test("serves a flow's next call at once when its first, which had to wait for the flow's own limit, leaves (Q5)", () => {
+    const room = new Room();
+    const spec = bucket(100, 1, 1_000);
+    const limits = (need: number) => [["user=u", spec, need] as const];
+    room.enter("holder", { user: "u", limits: limits(90), size: 90 });
+    const big = room.waits("big", { user: "u", limits: limits(95), size: 95 });
+    room.waits("small", { user: "u", limits: limits(5), size: 5 });
+    room.room.leave(big, room.nowMs);
+    assert.deepEqual(room.order, ["holder", "small"]);
+  });
+
+  test("serves others at once when a head that they had passed often enough leaves; critical calls pass it all the same (Q5, Q2)", () => {
+    const room = new Room();
+    room.bounds = { ...ROOM, minShares: [0, 0, 0, 0] };
+    const spec = bucket(1_000, 1_000, 1_000_000);
+    const limits = (need: number) => [["account", spec, need] as const];
+    room.enter("holder", { user: "z", limits: limits(700), size: 700 });
+    const big = room.waits("big", { user: "big", limits: limits(990), size: 10 });
+    for (let i = 0; i < 4; i++) {
+      const entry = room.enter(`small${i}`, { user: `small${i}`, limits: limits(10), size: 10 });
+      assert.equal(entry.kind, "granted");
+    }
+    room.waits("stopped", { user: "stopped", limits: limits(10), size: 10 });
+    const asked = { user: "c", limits: limits(10), size: 10, maxWaitMs: 0 };
+    assert.equal(room.enter("critical", { ...asked, priority: "critical" }).kind, "granted");
+    assert.equal(room.enter("normal", asked).kind, "turned");
+    room.room.leave(big, room.nowMs);
+    assert.equal(room.order.at(-1), "stopped");
+  });
+
   test("goes on when the clock steps back or far ahead (L5)", () => {
     const room = new Room();
     const spec = rolling(1, 60_000);
@@ -324,10 +354,11 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("advance" as const), ms: fc.nat(3_000) }) },
 );
 const SIZE_MAX = 60;
-const WEIGHTS = [1, 1, 2, 4, 0.5, 1];
+const EQUAL = [1, 1, 1, 1, 1, 1];
+const DIFFERENT = [1, 1, 2, 4, 0.5, 1];
 
-/** What each user was granted between two grants while all of them had something waiting, ÷ weight: at most so far apart. */
-const boundOf = (a: number, b: number) => SIZE_MAX / WEIGHTS[a] + SIZE_MAX / WEIGHTS[b];
+/** Service ÷ weight of two users over any time in which both wait: at most so far apart, see `WaitingRoom`. */
+const boundOf = (weights: readonly number[]) => (2 * SIZE_MAX) / Math.min(...weights);
 
 for (const [name, limitsOf] of [
   [
@@ -345,75 +376,79 @@ for (const [name, limitsOf] of [
     },
   ],
 ] as const) {
-  test(`WaitingRoom serves users who wait for ${name} within a bound of each other, whatever they do (Q1)`, () => {
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 20, maxLength: 250 }), (steps) => {
-        const room = new Room();
-        const limits = limitsOf();
-        const waiting = new Map<string, { user: number; ticket: Ticket }>();
-        const sizes = new Map<string, { user: number; size: number }>();
-        /** By pair of users: the service of each since both began to wait, ÷ weight. */
-        const since = new Map<string, [number, number]>();
-        const ended = new Set<string>();
-        let seen = 0;
-        const isWaiting = (user: number) => [...waiting.values()].some((one) => one.user === user);
-        const look = () => {
-          for (; seen < room.order.length; seen++) {
-            const granted = room.order[seen];
-            waiting.delete(granted);
-            const { user, size } = sizes.get(granted) as { user: number; size: number };
-            for (const [pair, service] of since) {
-              const [a, b] = pair.split(" ").map(Number);
-              if (user === a) service[0] += size / WEIGHTS[a];
-              if (user === b) service[1] += size / WEIGHTS[b];
-              assert.ok(Math.abs(service[0] - service[1]) <= boundOf(a, b) + 1e-9, `${pair}: ${service}`);
+  for (const weights of [EQUAL, DIFFERENT])
+    test(`WaitingRoom serves users of weights ${weights} who wait for ${name} within a bound of each other, whatever they do (Q1)`, () => {
+      fc.assert(
+        fc.property(fc.array(step, { minLength: 20, maxLength: 250 }), (steps) => {
+          const room = new Room();
+          const limits = limitsOf();
+          const waiting = new Map<string, { user: number; ticket: Ticket }>();
+          const sizes = new Map<string, { user: number; size: number }>();
+          /** By pair of users: the service of each since both began to wait, ÷ weight. */
+          const since = new Map<string, [number, number]>();
+          const ended = new Set<string>();
+          let seen = 0;
+          const isWaiting = (user: number) => [...waiting.values()].some((one) => one.user === user);
+          const look = () => {
+            for (; seen < room.order.length; seen++) {
+              const granted = room.order[seen];
+              waiting.delete(granted);
+              const { user, size } = sizes.get(granted) as { user: number; size: number };
+              for (const [pair, service] of since) {
+                const [a, b] = pair.split(" ").map(Number);
+                if (user === a) service[0] += size / weights[a];
+                if (user === b) service[1] += size / weights[b];
+                assert.ok(
+                  Math.abs(service[0] - service[1]) <= boundOf(weights) + 1e-9,
+                  `${pair}: ${service}`,
+                );
+              }
+              restart();
             }
             restart();
-          }
-          restart();
-        };
-        const restart = () => {
-          for (let a = 0; a < 6; a++) {
-            for (let b = a + 1; b < 6; b++) {
-              const pair = `${a} ${b}`;
-              if (!isWaiting(a) || !isWaiting(b)) since.delete(pair);
-              else if (!since.has(pair)) since.set(pair, [0, 0]);
+          };
+          const restart = () => {
+            for (let a = 0; a < 6; a++) {
+              for (let b = a + 1; b < 6; b++) {
+                const pair = `${a} ${b}`;
+                if (!isWaiting(a) || !isWaiting(b)) since.delete(pair);
+                else if (!since.has(pair)) since.set(pair, [0, 0]);
+              }
             }
+          };
+          for (const [i, one] of steps.entries()) {
+            const called = `call${i}`;
+            if (one.kind === "enter") {
+              const { user, size } = one;
+              sizes.set(called, { user, size });
+              const entry = room.enter(called, {
+                user: `u${user}`,
+                weight: weights[user],
+                size,
+                limits: limits(size),
+              });
+              if (entry.kind === "waiting") waiting.set(called, { user, ticket: entry.ticket });
+            } else if (one.kind === "end") {
+              const open = room.order.filter((granted) => !ended.has(granted));
+              if (open.length === 0) continue;
+              const granted = open[one.pick % open.length];
+              ended.add(granted);
+              room.end(granted, name === "places" ? 1 : sizes.get(granted)?.size);
+            } else if (one.kind === "leave") {
+              const names = [...waiting.keys()];
+              if (names.length === 0) continue;
+              const leaving = names[one.pick % names.length];
+              room.room.leave((waiting.get(leaving) as { ticket: Ticket }).ticket, room.nowMs);
+              waiting.delete(leaving);
+            } else {
+              room.advance(one.ms);
+            }
+            look();
           }
-        };
-        for (const [i, one] of steps.entries()) {
-          const called = `call${i}`;
-          if (one.kind === "enter") {
-            const { user, size } = one;
-            sizes.set(called, { user, size });
-            const entry = room.enter(called, {
-              user: `u${user}`,
-              weight: WEIGHTS[user],
-              size,
-              limits: limits(size),
-            });
-            if (entry.kind === "waiting") waiting.set(called, { user, ticket: entry.ticket });
-          } else if (one.kind === "end") {
-            const open = room.order.filter((granted) => !ended.has(granted));
-            if (open.length === 0) continue;
-            const granted = open[one.pick % open.length];
-            ended.add(granted);
-            room.end(granted, name === "places" ? 1 : sizes.get(granted)?.size);
-          } else if (one.kind === "leave") {
-            const names = [...waiting.keys()];
-            if (names.length === 0) continue;
-            const leaving = names[one.pick % names.length];
-            room.room.leave((waiting.get(leaving) as { ticket: Ticket }).ticket, room.nowMs);
-            waiting.delete(leaving);
-          } else {
-            room.advance(one.ms);
-          }
-          look();
-        }
-      }),
-      runs(150),
-    );
-  });
+        }),
+        runs(150),
+      );
+    });
 }
 
 test("WaitingRoom leaves no place empty while somebody waits, serves the highest priority and the least served (Q8, Q2)", () => {
