@@ -319,8 +319,12 @@ describe("WaitingRoom", () => {
     const asked = { user: "c", limits: limits(10), size: 10, maxWaitMs: 0 };
     assert.equal(room.enter("critical", { ...asked, priority: "critical" }).kind, "granted");
     assert.equal(room.enter("normal", asked).kind, "turned");
+    room.waits("large", { user: "d", limits: limits(990), size: 1, priority: "critical" });
+    assert.equal(room.enter("another", { ...asked, priority: "critical" }).kind, "granted");
     room.room.leave(big, room.nowMs);
-    assert.equal(room.order.at(-1), "stopped");
+    assert.equal(room.order.at(-1), "another", "a large critical call is first in line now");
+    room.advance(1_000_000);
+    assert.deepEqual(room.order.slice(-2), ["large", "stopped"]);
   });
 
   test("goes on when the clock steps back or far ahead (L5)", () => {
