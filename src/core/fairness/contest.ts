@@ -1,5 +1,5 @@
 import { heapNode, IndexedHeap } from "./indexed-heap.ts";
-import { isServedBefore, isSmaller, type Lane } from "./lane.ts";
+import type { Lane } from "./lane.ts";
 import { type PermitRequest, PRIORITIES } from "./permit.ts";
 
 /** What waits in one band of a contest, lanes that sleep included. */
@@ -18,7 +18,7 @@ export class Contest {
   /** By band, lanes whose head could be served if its turn came. */
   readonly ready: readonly IndexedHeap<Lane>[];
   /** The same lanes, smallest head first. */
-  readonly smallest = new IndexedHeap<Lane>(isSmaller);
+  readonly smallest = new IndexedHeap<Lane>();
   readonly loads: readonly BandLoad[];
   /** How long calls are open, for limits on concurrency: a moving average; 0 while unknown. */
   serviceMs = 0;
@@ -31,7 +31,7 @@ export class Contest {
   constructor(key: string, shared: readonly string[], charges: number) {
     this.key = key;
     this.shared = shared;
-    this.ready = PRIORITIES.map(() => new IndexedHeap<Lane>(isServedBefore));
+    this.ready = PRIORITIES.map(() => new IndexedHeap<Lane>());
     this.loads = PRIORITIES.map(() => ({ calls: 0, weight: 0, needs: new Array<number>(charges).fill(0) }));
   }
 
@@ -48,8 +48,13 @@ export class Contest {
 
   /** Puts a lane in line, or to its new place after its head or its flow's counter has changed. */
   put(lane: Lane): void {
-    this.ready[lane.flow.band].put(lane.orderNode);
-    this.smallest.put(lane.sizeNode);
+    this.order(lane);
+    this.smallest.put(lane.sizeNode, lane.head.request.size, lane.sequence);
+  }
+
+  /** Puts a lane that is in line where its flow's counter puts it. */
+  order({ flow, orderNode, sequence }: Lane): void {
+    this.ready[flow.band].put(orderNode, flow.counter, sequence);
   }
 
   takeOut(lane: Lane): void {

@@ -9,15 +9,14 @@ export function heapNode<T>(item: T): HeapNode<T> {
   return { item, index: -1 };
 }
 
-/** A binary min-heap whose items can be moved and taken out from anywhere, in O(log n). */
+/** Children a node: fewer levels, and the keys of siblings beside each other in memory. */
+const ARITY = 4;
+
+/** A min-heap whose items can be moved and taken out from anywhere, in O(log n). Keys are kept in the heap, so that comparing them follows no pointers. */
 export class IndexedHeap<T> {
   readonly #nodes: HeapNode<T>[] = [];
-  readonly #isBefore: (a: T, b: T) => boolean;
-
-  /** `isBefore` is a strict order; what it looks at may only change right before `put` is called for the item. */
-  constructor(isBefore: (a: T, b: T) => boolean) {
-    this.#isBefore = isBefore;
-  }
+  readonly #keys: number[] = [];
+  readonly #ties: number[] = [];
 
   get size(): number {
     return this.#nodes.length;
@@ -27,78 +26,94 @@ export class IndexedHeap<T> {
     return this.#nodes[0]?.item;
   }
 
-  /** Puts an item in, or moves one that is in to its new place. */
-  put(node: HeapNode<T>): void {
-    if (node.index === -1) {
-      node.index = this.#nodes.length;
+  /** The key of the first; infinite where there is none. */
+  get firstKey(): number {
+    return this.#nodes.length === 0 ? Number.POSITIVE_INFINITY : this.#keys[0];
+  }
+
+  /** Puts an item in, or moves one that is in to its new place. Of equal keys the smaller `tie` comes first. */
+  put(node: HeapNode<T>, key: number, tie = 0): void {
+    let { index } = node;
+    if (index === -1) {
+      index = this.#nodes.length;
       this.#nodes.push(node);
-      this.#up(node);
-      return;
+      this.#keys.push(key);
+      this.#ties.push(tie);
     }
-    this.#up(node);
-    this.#down(node);
+    this.#settle(node, key, tie, index);
   }
 
   /** Does nothing where the item is not in. */
   remove(node: HeapNode<T>): void {
     const { index } = node;
     if (index === -1) return;
-    const last = this.#nodes.pop() as HeapNode<T>;
     node.index = -1;
-    if (last === node) return;
-    last.index = index;
-    this.#nodes[index] = last;
-    this.#up(last);
-    this.#down(last);
+    const last = this.#nodes.pop() as HeapNode<T>;
+    const key = this.#keys.pop() as number;
+    const tie = this.#ties.pop() as number;
+    if (last !== node) this.#settle(last, key, tie, index);
   }
 
   /** Up to `count` items in order, without the first; changes nothing. */
   next(count: number): T[] {
     const found: T[] = [];
-    const open = this.#children(0);
+    const open: number[] = [];
+    const openChildren = (index: number) => {
+      const end = Math.min(this.#nodes.length, ARITY * index + ARITY + 1);
+      for (let child = ARITY * index + 1; child < end; child++) open.push(child);
+    };
+    openChildren(0);
     while (found.length < count && open.length > 0) {
       let best = 0;
-      for (let i = 1; i < open.length; i++) if (this.#isBefore(open[i].item, open[best].item)) best = i;
-      const [node] = open.splice(best, 1);
-      found.push(node.item);
-      open.push(...this.#children(node.index));
+      for (let i = 1; i < open.length; i++) {
+        if (this.#isBefore(this.#keys[open[i]], this.#ties[open[i]], open[best])) best = i;
+      }
+      const [index] = open.splice(best, 1);
+      found.push(this.#nodes[index].item);
+      openChildren(index);
     }
     return found;
   }
 
-  #children(index: number): HeapNode<T>[] {
-    return this.#nodes.slice(2 * index + 1, 2 * index + 3);
+  #isBefore(key: number, tie: number, index: number): boolean {
+    const other = this.#keys[index];
+    return key === other ? tie < this.#ties[index] : key < other;
   }
 
-  #up(node: HeapNode<T>): void {
-    const nodes = this.#nodes;
-    while (node.index > 0) {
-      const parent = nodes[(node.index - 1) >> 1];
-      if (!this.#isBefore(node.item, parent.item)) return;
-      this.#swap(node, parent);
+  /** Finds the place of a node whose hole is at `index`. */
+  #settle(node: HeapNode<T>, key: number, tie: number, start: number): void {
+    let index = start;
+    while (index > 0) {
+      const parent = (index - 1) >> 2;
+      if (!this.#isBefore(key, tie, parent)) break;
+      this.#move(parent, index);
+      index = parent;
     }
-  }
-
-  #down(node: HeapNode<T>): void {
-    const nodes = this.#nodes;
+    const { length } = this.#nodes;
     for (;;) {
-      const left = 2 * node.index + 1;
-      if (left >= nodes.length) return;
-      const right = left + 1;
-      const child =
-        right < nodes.length && this.#isBefore(nodes[right].item, nodes[left].item)
-          ? nodes[right]
-          : nodes[left];
-      if (!this.#isBefore(child.item, node.item)) return;
-      this.#swap(child, node);
+      const first = ARITY * index + 1;
+      if (first >= length) break;
+      let child = first;
+      const end = Math.min(length, first + ARITY);
+      for (let i = first + 1; i < end; i++) {
+        if (this.#isBefore(this.#keys[i], this.#ties[i], child)) child = i;
+      }
+      const childKey = this.#keys[child];
+      if (childKey > key || (childKey === key && this.#ties[child] >= tie)) break;
+      this.#move(child, index);
+      index = child;
     }
+    this.#nodes[index] = node;
+    this.#keys[index] = key;
+    this.#ties[index] = tie;
+    node.index = index;
   }
 
-  #swap(a: HeapNode<T>, b: HeapNode<T>): void {
-    const { index } = a;
-    a.index = b.index;
-    b.index = index;
-    this.#nodes[a.index] = a;
-    this.#nodes[b.index] = b;
+  #move(from: number, to: number): void {
+    const node = this.#nodes[from];
+    this.#nodes[to] = node;
+    this.#keys[to] = this.#keys[from];
+    this.#ties[to] = this.#ties[from];
+    node.index = to;
   }
 }

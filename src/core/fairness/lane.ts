@@ -82,8 +82,3 @@ export function mayOvertake(flow: Flow, size: number, { head, flow: first }: Lan
   if (flow.band !== first.band) return true;
   return flow.counter + size / flow.weight <= first.counter + head.request.size / first.weight;
 }
-
-export function isSmaller(a: Lane, b: Lane): boolean {
-  const difference = a.head.request.size - b.head.request.size;
-  return difference === 0 ? a.sequence < b.sequence : difference < 0;
-}

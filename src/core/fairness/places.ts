@@ -5,8 +5,6 @@ import { Lane, type Ticket } from "./lane.ts";
 import { type PermitRequest, PRIORITIES } from "./permit.ts";
 import { type Flow, ServiceOrder } from "./service-order.ts";
 
-const byDue = (a: { readonly dueMs: number }, b: { readonly dueMs: number }) => a.dueMs < b.dueMs;
-
 /** Who waits where, and until when: the room's books, without an opinion about whose turn it is. */
 export class Places {
   readonly contests = new Contests();
@@ -16,8 +14,8 @@ export class Places {
   readonly #lanesOf = new Map<Flow, Set<Lane>>();
   /** Lanes that sleep, by the keys that are theirs alone. */
   readonly #sleeping = new Map<string, Set<Lane>>();
-  readonly #dueLanes = new IndexedHeap<Lane>(byDue);
-  readonly #dueContests = new IndexedHeap<Contest>(byDue);
+  readonly #dueLanes = new IndexedHeap<Lane>();
+  readonly #dueContests = new IndexedHeap<Contest>();
   /** By band. */
   readonly #inLine = PRIORITIES.map(() => 0);
   #sequence = 0;
@@ -35,9 +33,7 @@ export class Places {
 
   /** Infinite where nothing is due. */
   get nextDueMs(): number {
-    const laneMs = this.#dueLanes.first?.dueMs ?? Number.POSITIVE_INFINITY;
-    const contestMs = this.#dueContests.first?.dueMs ?? Number.POSITIVE_INFINITY;
-    return Math.min(laneMs, contestMs);
+    return Math.min(this.#dueLanes.firstKey, this.#dueContests.firstKey);
   }
 
   /** How many lanes of a band are in line. */
@@ -107,7 +103,7 @@ export class Places {
   sleep(lane: Lane, untilMs: number): void {
     this.#unline(lane);
     lane.dueMs = untilMs;
-    this.#dueLanes.put(lane.dueNode);
+    this.#dueLanes.put(lane.dueNode, untilMs);
     for (const key of lane.ownKeys) {
       const sleepers = this.#sleeping.get(key);
       if (sleepers === undefined) this.#sleeping.set(key, new Set([lane]));
@@ -131,7 +127,7 @@ export class Places {
   setDue(contest: Contest, dueMs: number): void {
     contest.dueMs = dueMs;
     if (dueMs === 0) this.#dueContests.remove(contest.dueNode);
-    else this.#dueContests.put(contest.dueNode);
+    else this.#dueContests.put(contest.dueNode, dueMs);
   }
 
   /** Wakes the lanes whose moment has come. */
@@ -158,11 +154,10 @@ export class Places {
 
   /** Counts `size` model tokens for a flow, and moves its lanes to where that puts them. */
   recount(flow: Flow, size: number): void {
-    const inLine = [...(this.#lanesOf.get(flow) ?? [])].filter((lane) => lane.isInLine);
-    // An order must not change under items that are in it.
-    for (const { contest, orderNode } of inLine) contest.ready[flow.band].remove(orderNode);
     this.orders[flow.band].charge(flow, size);
-    for (const { contest, orderNode } of inLine) contest.ready[flow.band].put(orderNode);
+    const lanes = this.#lanesOf.get(flow);
+    if (lanes === undefined) return;
+    for (const lane of lanes) if (lane.isInLine) lane.contest.order(lane);
   }
 
   #line(lane: Lane): void {

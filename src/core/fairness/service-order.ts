@@ -33,7 +33,7 @@ const SWEEP_STEP = 1_000;
 export class ServiceOrder {
   readonly #band: number;
   readonly #flows = new Map<string, Flow>();
-  readonly #waiting = new IndexedHeap<Flow>((a, b) => a.counter < b.counter);
+  readonly #waiting = new IndexedHeap<Flow>();
   /** The counter of who waited last, when nobody does. */
   #last = 0;
   #sweepAt = SWEEP_STEP;
@@ -78,7 +78,7 @@ export class ServiceOrder {
     flow.waiting += 1;
     if (flow.waiting > 1) return;
     this.#keep(flow);
-    this.#waiting.put(flow.node);
+    this.#waiting.put(flow.node, flow.counter);
   }
 
   /** One call less waits. */
@@ -92,7 +92,7 @@ export class ServiceOrder {
   /** Counts `size` model tokens; negative where less was used than had been counted. */
   charge(flow: Flow, size: number): void {
     flow.counter += size / flow.weight;
-    if (flow.waiting > 0) this.#waiting.put(flow.node);
+    if (flow.waiting > 0) this.#waiting.put(flow.node, flow.counter);
     else this.#keep(flow);
   }
 

@@ -18,7 +18,7 @@ test("IndexedHeap has the least first, and the next ones in order, after any cha
         return difference === 0 ? a < b : difference < 0;
       };
       const nodes = Array.from({ length: 31 }, (_, item) => heapNode(item));
-      const heap = new IndexedHeap<number>(before);
+      const heap = new IndexedHeap<number>();
       const inside = new Set<number>();
       for (const { what, item, value } of steps) {
         if (what === "remove") {
@@ -26,12 +26,13 @@ test("IndexedHeap has the least first, and the next ones in order, after any cha
           inside.delete(item);
         } else {
           values.set(item, value);
-          heap.put(nodes[item]);
+          heap.put(nodes[item], value, item);
           inside.add(item);
         }
         const sorted = [...inside].sort((a, b) => (before(a, b) ? -1 : 1));
         assert.equal(heap.size, sorted.length);
         assert.equal(heap.first, sorted[0]);
+        assert.equal(heap.firstKey, sorted.length === 0 ? Number.POSITIVE_INFINITY : values.get(sorted[0]));
         assert.deepEqual(heap.next(4), sorted.slice(1, 5));
       }
     }),

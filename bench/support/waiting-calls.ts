@@ -1,0 +1,125 @@
+import type { RoomBounds } from "../../src/core/fairness/permit.ts";
+import type { ConcurrencySpec, RollingWindowSpec } from "../../src/core/limits/limit-spec.ts";
+import type { LimitStore } from "../../src/ports/limit-store.ts";
+import type { PermitQueue } from "../../src/ports/permit-queue.ts";
+import { subjectOf } from "./four-limits.ts";
+
+/** So many users wait at any time. */
+export const USERS = 10_000;
+/** So many calls are open at a time. */
+export const PLACES = 256;
+const TTL_MS = 600_000;
+const ACCOUNT = "account=openai/main";
+const SHARED: ConcurrencySpec = {
+  id: 0x9e37_79b9_8000,
+  algorithm: "concurrency",
+  capacity: PLACES,
+  shadow: false,
+};
+/** Of each user: requests a minute, never used up. */
+const OWN: RollingWindowSpec = {
+  id: 0x9e37_79b9_8001,
+  algorithm: "rolling_window",
+  capacity: 1_000_000_000,
+  windowMs: 60_000,
+  grainMs: 6_000,
+  shadow: false,
+};
+const BOUNDS: RoomBounds = {
+  waitingMax: 10 * USERS,
+  waitingPerFlowMax: 1_000,
+  bytesMax: 1e12,
+  bytesPerFlowMax: 1e12,
+  minShares: [0, 0.1, 0.1, 0.05],
+};
+
+interface OneGateway {
+  readonly store: LimitStore;
+  readonly permits: PermitQueue;
+  readonly instance: number;
+}
+
+/** Users who always want one call more than there is room for: each queues up, is granted, ends, and queues up again. */
+export class WaitingUsers {
+  readonly #gateways: readonly OneGateway[];
+  #sequence = 0;
+  #granted = 0;
+  #wanted = Number.POSITIVE_INFINITY;
+  #reached = () => {};
+  /** When the last place was given back. */
+  #freedMs = 0;
+  /** From a place given back to the next grant; recorded where only one is given back at a time. */
+  readonly grantMs: number[] = [];
+  /** Between a grant and its end; 0 for at once. */
+  holdMs = 0;
+
+  /** Half of the users call through each gateway of two. */
+  constructor(stores: readonly LimitStore[]) {
+    this.#gateways = stores.map((store, i) => {
+      if (store.permits === undefined) throw new Error("the store has no waiting room");
+      return { store, permits: store.permits, instance: 7 + i };
+    });
+  }
+
+  async start(fail: (error: unknown) => void, users = USERS): Promise<void> {
+    for (const { store, instance } of this.#gateways) await store.beat(instance, TTL_MS);
+    for (let user = 0; user < users; user++) {
+      const loop = async () => {
+        for (;;) await this.#call(user);
+      };
+      loop().catch(fail);
+    }
+  }
+
+  /** Resolves when so many more calls have been granted. */
+  granted(count: number): Promise<void> {
+    this.#wanted = this.#granted + count;
+    return new Promise((resolve) => {
+      this.#reached = resolve;
+    });
+  }
+
+  async #call(user: number): Promise<void> {
+    const { store, permits, instance } = this.#gateways[user % this.#gateways.length];
+    const id = { instance, sequence: this.#sequence++ };
+    const key = subjectOf(user);
+    const entry = await permits.enter(
+      {
+        id,
+        ttlMs: TTL_MS,
+        subjects: [
+          { key, charges: [{ spec: OWN, hold: 1, need: 1 }] },
+          { key: ACCOUNT, charges: [{ spec: SHARED, hold: 1, need: 1 }] },
+        ],
+        isShared: [false, true],
+        flow: key,
+        priority: "normal",
+        weight: 1,
+        size: 900 + (user % 100),
+        bytes: 4_096,
+        maxWaitMs: TTL_MS,
+      },
+      BOUNDS,
+    );
+    if (entry.kind === "refused") throw new Error(`refused: ${entry.reason}`);
+    const decision = entry.kind === "waiting" ? await entry.decision : entry;
+    if (decision.kind !== "granted") throw new Error(decision.kind);
+    if (this.#freedMs > 0) this.grantMs.push(performance.now() - this.#freedMs);
+    this.#granted += 1;
+    if (this.#granted >= this.#wanted) this.#reached();
+    if (this.holdMs > 0) await new Promise((resolve) => setTimeout(resolve, this.holdMs));
+    this.#freedMs = this.holdMs > 0 ? performance.now() : 0;
+    await store.settle({
+      id,
+      subjects: [
+        { key, charges: [{ spec: OWN, actual: 1 }] },
+        { key: ACCOUNT, charges: [{ spec: SHARED, actual: 1 }] },
+      ],
+    });
+    permits.freed({
+      keys: [key, ACCOUNT],
+      served: decision.isCounted ? { flow: key, priority: "normal", correction: -50 } : undefined,
+      openMs: 5,
+    });
+  }
+}
