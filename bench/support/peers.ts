@@ -42,6 +42,21 @@ export interface RateLimiterFlexible {
 /** Loaded at run time: it is no dependency of the project itself. */
 export const rateLimiterFlexible = () => require("rate-limiter-flexible") as RateLimiterFlexible;
 
+/** As much of BullMQ as is used here. */
+export interface BullMq {
+  readonly Queue: new (
+    name: string,
+    options: { readonly connection: object },
+  ) => { add(name: string, data: object, options: object): Promise<unknown>; close(): Promise<void> };
+  readonly Worker: new (
+    name: string,
+    process: () => Promise<void>,
+    options: { readonly connection: object; readonly concurrency: number },
+  ) => { close(): Promise<void> };
+}
+
+export const bullMq = () => require("bullmq") as BullMq;
+
 type CountTokens = (text: string) => number;
 
 /** tokenx' estimate of a text. */

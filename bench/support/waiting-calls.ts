@@ -6,16 +6,17 @@ import { subjectOf } from "./four-limits.ts";
 
 /** So many users wait at any time. */
 export const USERS = 10_000;
-/** So many calls are open at a time. */
-export const PLACES = 256;
+/** So many calls are open at a time in a busy gateway. */
+const PLACES = 256;
 const TTL_MS = 600_000;
 const ACCOUNT = "account=openai/main";
-const SHARED: ConcurrencySpec = {
-  id: 0x9e37_79b9_8000,
+/** Each number of places is a limit of its own. */
+const placesOf = (capacity: number): ConcurrencySpec => ({
+  id: 0x9e37_79b9_9000 + capacity,
   algorithm: "concurrency",
-  capacity: PLACES,
+  capacity,
   shadow: false,
-};
+});
 /** Of each user: requests a minute, never used up. */
 const OWN: RollingWindowSpec = {
   id: 0x9e37_79b9_8001,
@@ -42,19 +43,22 @@ interface OneGateway {
 /** Users who always want one call more than there is room for: each queues up, is granted, ends, and queues up again. */
 export class WaitingUsers {
   readonly #gateways: readonly OneGateway[];
+  readonly #places: ConcurrencySpec;
+  /** Between a grant and its end; 0 for at once. */
+  readonly #holdMs: number;
   #sequence = 0;
   #granted = 0;
   #wanted = Number.POSITIVE_INFINITY;
   #reached = () => {};
   /** When the last place was given back. */
   #freedMs = 0;
-  /** From a place given back to the next grant; recorded where only one is given back at a time. */
+  /** From the step that gives a place back to the next grant: where there is one place only. */
   readonly grantMs: number[] = [];
-  /** Between a grant and its end; 0 for at once. */
-  holdMs = 0;
 
   /** Half of the users call through each gateway of two. */
-  constructor(stores: readonly LimitStore[]) {
+  constructor(stores: readonly LimitStore[], places = PLACES, holdMs = 0) {
+    this.#places = placesOf(places);
+    this.#holdMs = holdMs;
     this.#gateways = stores.map((store, i) => {
       if (store.permits === undefined) throw new Error("the store has no waiting room");
       return { store, permits: store.permits, instance: 7 + i };
@@ -89,7 +93,7 @@ export class WaitingUsers {
         ttlMs: TTL_MS,
         subjects: [
           { key, charges: [{ spec: OWN, hold: 1, need: 1 }] },
-          { key: ACCOUNT, charges: [{ spec: SHARED, hold: 1, need: 1 }] },
+          { key: ACCOUNT, charges: [{ spec: this.#places, hold: 1, need: 1 }] },
         ],
         isShared: [false, true],
         flow: key,
@@ -104,16 +108,17 @@ export class WaitingUsers {
     if (entry.kind === "refused") throw new Error(`refused: ${entry.reason}`);
     const decision = entry.kind === "waiting" ? await entry.decision : entry;
     if (decision.kind !== "granted") throw new Error(decision.kind);
-    if (this.#freedMs > 0) this.grantMs.push(performance.now() - this.#freedMs);
+    if (this.#places.capacity === 1 && this.#freedMs > 0)
+      this.grantMs.push(performance.now() - this.#freedMs);
     this.#granted += 1;
     if (this.#granted >= this.#wanted) this.#reached();
-    if (this.holdMs > 0) await new Promise((resolve) => setTimeout(resolve, this.holdMs));
-    this.#freedMs = this.holdMs > 0 ? performance.now() : 0;
+    if (this.#holdMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#holdMs));
+    this.#freedMs = performance.now();
     await store.settle({
       id,
       subjects: [
         { key, charges: [{ spec: OWN, actual: 1 }] },
-        { key: ACCOUNT, charges: [{ spec: SHARED, actual: 1 }] },
+        { key: ACCOUNT, charges: [{ spec: this.#places, actual: 1 }] },
       ],
     });
     permits.freed({

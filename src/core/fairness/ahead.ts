@@ -9,6 +9,13 @@ export function needsOf({ subjects }: PermitRequest): number[] {
   return needs;
 }
 
+/** Whether a call asks for less of what another one has no room for under `key`, which both share in the same contest: only then can it fit. */
+export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, key: string): boolean {
+  const own = subjects.find((subject) => subject.key === key)?.charges ?? [];
+  const theirs = other.subjects.find((subject) => subject.key === key)?.charges ?? [];
+  return own.some(({ need }, i) => need < theirs[i].need);
+}
+
 /** Adds what a call needs to the sums of where it waits, or (`sign` −1) takes it out again. */
 export function weigh(lane: Lane, { subjects, isShared }: PermitRequest, sign: 1 | -1): void {
   const load = lane.contest.loads[lane.flow.band];

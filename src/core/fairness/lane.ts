@@ -52,8 +52,10 @@ export class Lane {
     this.weight = flow.weight;
     this.contest = contest;
     this.sequence = sequence;
-    this.needs = subjects.flatMap(({ charges }) => charges.map(() => 0));
-    this.ownKeys = subjects.flatMap((subject, i) => (isShared[i] ? [] : [subject.key]));
+    let charges = 0;
+    for (const subject of subjects) charges += subject.charges.length;
+    this.needs = new Array<number>(charges).fill(0);
+    this.ownKeys = subjects.filter((_, i) => !isShared[i]).map((subject) => subject.key);
   }
 
   /** Whether its turn comes with others'; else it sleeps until it fits its own limits. */

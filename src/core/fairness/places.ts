@@ -11,7 +11,6 @@ export class Places {
   /** By band. */
   readonly orders: readonly ServiceOrder[] = PRIORITIES.map((_, band) => new ServiceOrder(band));
   readonly #lanes = new Map<string, Lane>();
-  readonly #lanesOf = new Map<Flow, Set<Lane>>();
   /** Lanes that sleep, by the keys that are theirs alone. */
   readonly #sleeping = new Map<string, Set<Lane>>();
   readonly #dueLanes = new IndexedHeap<Lane>();
@@ -41,8 +40,9 @@ export class Places {
     return this.#inLine[band];
   }
 
-  find(laneKey: string): Lane | undefined {
-    return this.#lanes.get(laneKey);
+  /** Where calls of a flow that ask for the same limits wait already. */
+  find(flow: Flow, laneKey: string): Lane | undefined {
+    return flow.waiting === 0 ? undefined : this.#lanes.get(laneKey);
   }
 
   /** A new lane, to be joined at once. */
@@ -52,9 +52,7 @@ export class Places {
     this.#lanes.set(key, lane);
     contest.lanes += 1;
     contest.loads[flow.band].weight += lane.weight;
-    const lanes = this.#lanesOf.get(flow);
-    if (lanes === undefined) this.#lanesOf.set(flow, new Set([lane]));
-    else lanes.add(lane);
+    flow.lanes.push(lane);
     return lane;
   }
 
@@ -93,8 +91,7 @@ export class Places {
     this.#lanes.delete(lane.key);
     contest.loads[flow.band].weight -= lane.weight;
     contest.lanes -= 1;
-    const lanes = this.#lanesOf.get(flow);
-    if (lanes?.delete(lane) === true && lanes.size === 0) this.#lanesOf.delete(flow);
+    flow.lanes.splice(flow.lanes.indexOf(lane), 1);
     if (contest.best() === undefined) this.setDue(contest, 0);
     this.contests.dropIdle(contest);
   }
@@ -155,9 +152,7 @@ export class Places {
   /** Counts `size` model tokens for a flow, and moves its lanes to where that puts them. */
   recount(flow: Flow, size: number): void {
     this.orders[flow.band].charge(flow, size);
-    const lanes = this.#lanesOf.get(flow);
-    if (lanes === undefined) return;
-    for (const lane of lanes) if (lane.isInLine) lane.contest.order(lane);
+    for (const lane of flow.lanes) if (lane.isInLine) lane.contest.order(lane);
   }
 
   #line(lane: Lane): void {

@@ -1,4 +1,5 @@
 import { heapNode, IndexedHeap } from "./indexed-heap.ts";
+import type { Lane } from "./lane.ts";
 
 /**
  * One caller's place in the order of service of a priority: the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024).
@@ -15,6 +16,8 @@ export class Flow {
   bytes = 0;
   /** Calls that were served and counted, and are not settled: their correction is still to come. */
   unsettled = 0;
+  /** Where its calls wait: mostly one, that of the calls that ask for the same limits. */
+  readonly lanes: Lane[] = [];
   readonly node = heapNode<Flow>(this);
 
   constructor(key: string, band: number) {

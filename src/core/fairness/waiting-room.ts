@@ -1,6 +1,6 @@
 import { neverFits } from "../limits/combine.ts";
 import type { Priority } from "../policy/policy.ts";
-import { aheadOf, callsAhead, needsOf } from "./ahead.ts";
+import { aheadOf, asksForLess, callsAhead, needsOf } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
 import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
@@ -99,7 +99,7 @@ export class WaitingRoom<Outcome> {
     const flow = this.#places.orders[band].candidate(request.flow, request.weight);
     const contest = this.#places.contests.of(request, contestKey(request));
     const key = laneKey(request, contest);
-    const queued = this.#places.find(key);
+    const queued = this.#places.find(flow, key);
     let attempt: Attempt<Outcome> | undefined;
     if (queued === undefined) {
       const overtaken = this.#overtakenBy(request, flow, contest);
@@ -274,7 +274,7 @@ export class WaitingRoom<Outcome> {
       contests.delete(contest);
       const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
       const one: Saved = { head, contest, key: head.request.subjects[limiting].key };
-      this.#overtake(lane, nowMs);
+      this.#overtake(lane, one.key, nowMs);
       if (head.overtakeLeft > 0) saved.push(one);
       else this.#close(contests, one);
     }
@@ -313,8 +313,8 @@ export class WaitingRoom<Outcome> {
     return undefined;
   }
 
-  /** Serves smaller calls in front of a head that has to wait for room, as far as it can be asked to let them. */
-  #overtake(lane: Lane, nowMs: number): void {
+  /** Serves smaller calls in front of a head that has to wait for room under `key`, as far as it can be asked to let them. */
+  #overtake(lane: Lane, key: string, nowMs: number): void {
     const { contest, head } = lane;
     // What is as large as something that did not fit does not fit either.
     let failed = head.request.size;
@@ -322,7 +322,8 @@ export class WaitingRoom<Outcome> {
       let served = false;
       for (const other of this.#overtakers(lane)) {
         const { size } = other.head.request;
-        if (size >= failed || !mayOvertake(other.flow, size, lane)) continue;
+        if (size >= failed || !asksForLess(other.head.request, head.request, key)) continue;
+        if (!mayOvertake(other.flow, size, lane)) continue;
         const attempt = this.#try(other, nowMs);
         if (attempt.kind === "granted") {
           head.overtakeLeft -= size;

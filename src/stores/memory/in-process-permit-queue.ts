@@ -148,8 +148,6 @@ export class InProcessPermitQueue implements PermitQueue {
     { ticket, expectedMs }: Extract<Entry<ReserveOutcome>, { kind: "waiting" }>,
   ): WaitingPermit {
     const { promise, resolve, reject } = Promise.withResolvers<Decided>();
-    // Who gives the place up does not look at it any more.
-    promise.catch(() => {});
     const deadline = setTimeout(() => this.#timeOut(ticket), Math.min(call.maxWaitMs, TIMER_MS_MAX));
     this.#waiting.set(ticket, { decided: resolve, failed: reject, deadline });
     this.#arm();

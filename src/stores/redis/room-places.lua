@@ -6,7 +6,7 @@ end; orders are sorted sets that are changed at once. ROOM starts every key; all
     f:BAND:FLOW      a flow: counter, weight, waiting, bytes, unsettled, lanes
     a:BAND           flows that wait, by counter
     l:SEQUENCE       a lane: key, flow, band, weight, contest, head, ownKeys, needs, dueMs, isInLine
-    q:SEQUENCE       its tickets, first to last
+    q:SEQUENCE       its tickets behind the head, first to last
     k                lanes by key
     c:ID             a contest: key, shared, loads, serviceMs, dueMs, lanes
     n                contests by key
@@ -54,14 +54,26 @@ end
 
 -- Scores keep every digit.
 local function score(number) return format('%.17g', number) end
+-- The first of an order, until it changes.
+local firsts = {}
+local NOBODY = {}
 local function zput(key, number, member)
   call('ZADD', ROOM .. key, score(number), member)
   touch(key)
+  firsts[key] = nil
 end
-local function zdrop(key, member) call('ZREM', ROOM .. key, member) end
+local function zdrop(key, member)
+  call('ZREM', ROOM .. key, member)
+  firsts[key] = nil
+end
 local function zfirst(key)
-  local found = call('ZRANGE', ROOM .. key, 0, 0, 'WITHSCORES')
-  if found[1] then return found[1], tonumber(found[2]) end
+  local known = firsts[key]
+  if not known then
+    local found = call('ZRANGE', ROOM .. key, 0, 0, 'WITHSCORES')
+    known = found[1] and { found[1], tonumber(found[2]) } or NOBODY
+    firsts[key] = known
+  end
+  return known[1], known[2]
 end
 
 local function room()
@@ -158,7 +170,7 @@ local function addRivals(set, number, contest)
 end
 
 local function firstOf(number, band)
-  local name = call('ZRANGE', ROOM .. 'o:' .. number .. ':' .. band, 0, 0)[1]
+  local name = zfirst('o:' .. number .. ':' .. band)
   if name then return name, laneOf(name) end
 end
 
@@ -274,8 +286,10 @@ end
 local function join(ticketName, ticket, name, lane, flow, flowKey)
   ticket.lane = name
   keep('t:' .. ticketName, ticket)
-  call('RPUSH', ROOM .. 'q:' .. name, ticketName)
-  touch('q:' .. name)
+  if lane.calls > 0 then
+    call('RPUSH', ROOM .. 'q:' .. name, ticketName)
+    touch('q:' .. name)
+  end
   lane.calls = lane.calls + 1
   weigh(lane, ticket, 1)
   local r = room()
@@ -302,8 +316,7 @@ local function removeTicket(ticketName, ticket)
   keep('t:' .. ticketName, false)
   call('SREM', ROOM .. 'w:' .. ticket.gateway, ticketName)
   if lane.head == ticketName then
-    call('LPOP', ROOM .. 'q:' .. name)
-    lane.head = call('LINDEX', ROOM .. 'q:' .. name, 0) or nil
+    lane.head = lane.calls > 1 and call('LPOP', ROOM .. 'q:' .. name) or nil
   else
     call('LREM', ROOM .. 'q:' .. name, 1, ticketName)
   end

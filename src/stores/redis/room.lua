@@ -176,7 +176,22 @@ local function overtakersOf(firstName, firstLane)
   return found
 end
 
-local function overtake(firstName, firstLane)
+-- Whether a call asks for less of what a head has no room for under the shared key at `place`: only then can it fit.
+local function asksForLess(ticket, head, place)
+  local needs, at = {}, 0
+  for charge, need in ipairs(head.needs) do
+    if head.chargePlaces[charge] == place then needs[#needs + 1] = need end
+  end
+  for charge, need in ipairs(ticket.needs) do
+    if ticket.chargePlaces[charge] == place then
+      at = at + 1
+      if need < needs[at] then return true end
+    end
+  end
+  return false
+end
+
+local function overtake(firstName, firstLane, place)
   local headName = firstLane.head
   local head = ticketOf(headName)
   local failed = head.size
@@ -185,7 +200,7 @@ local function overtake(firstName, firstLane)
     for _, name in ipairs(overtakersOf(firstName, firstLane)) do
       local lane = laneOf(name)
       local size = headOf(lane).size
-      if size < failed and mayOvertake(lane.band, flowOf(lane), size, firstLane) then
+      if size < failed and asksForLess(headOf(lane), head, place) and mayOvertake(lane.band, flowOf(lane), size, firstLane) then
         if try(name, lane) == 0 then
           head.overtakeLeft = head.overtakeLeft - size
           keep('t:' .. headName, head)
@@ -246,7 +261,7 @@ local function dispatch(contests)
     elseif lane.dueMs == 0 then
       contests[number] = nil
       local key = contest.shared[head.sharedPlaces[subject]]
-      overtake(name, lane)
+      overtake(name, lane, head.sharedPlaces[subject])
       if head.overtakeLeft > 0 then
         saved[#saved + 1] = { head = headName, contest = number, key = key }
       else
@@ -298,7 +313,7 @@ local function enter(at, arguments)
 
   local ticket = { gateway = gateway, band = band, weight = weight, size = size, bytes = bytes, maxWaitMs = maxWaitMs,
     enteredMs = clockMs, overtakeLeft = OVERTAKING_MAX * size, request = request, keys = keys, needs = {},
-    isShared = {}, sharedCharges = {}, sharedPlaces = {} }
+    isShared = {}, sharedCharges = {}, sharedPlaces = {}, chargePlaces = {} }
   local shared, ownKeys, p, charges, neverFits = {}, {}, 7 + a[5], 0, false
   for i = 1, a[5] do
     local isShared = unpackNumbers('<d', numbers, 105 + 8 * (i - 1)) == 1
@@ -310,6 +325,7 @@ local function enter(at, arguments)
       ticket.needs[#ticket.needs + 1] = a[p + 5]
       if a[p] > 0 and a[p + 5] > a[p + 2] then neverFits = true end
       ticket.sharedCharges[#ticket.sharedCharges + 1] = isShared and charges or 0
+      ticket.chargePlaces[#ticket.chargePlaces + 1] = isShared and #shared or 0
       p = p + 7
     end
   end
@@ -363,14 +379,25 @@ local function enter(at, arguments)
   return { 2, format('%.17g', expectedMs) }
 end
 
+-- All tickets of a lane, first to last.
+local function namesIn(name, lane)
+  local names = { lane.head }
+  if lane.calls > 1 then
+    for _, other in ipairs(call('LRANGE', ROOM .. 'q:' .. name, 0, -1)) do names[#names + 1] = other end
+  end
+  return names
+end
+
 -- Where a ticket stands in its lane, and what is charged before it there.
 local function standingOf(ticketName, ticket, lane)
   local before, own = 0, {}
   for charge in ipairs(ticket.needs) do own[charge] = 0 end
-  for _, name in ipairs(call('LRANGE', ROOM .. 'q:' .. ticket.lane, 0, -1)) do
-    if name == ticketName then break end
-    before = before + 1
-    for charge, need in ipairs(ticketOf(name).needs) do own[charge] = own[charge] + need end
+  if lane.head ~= ticketName then
+    for _, name in ipairs(namesIn(ticket.lane, lane)) do
+      if name == ticketName then break end
+      before = before + 1
+      for charge, need in ipairs(ticketOf(name).needs) do own[charge] = own[charge] + need end
+    end
   end
   local contest = contestOf(lane.contest)
   local flow = flowOf(lane)
@@ -408,6 +435,15 @@ local function leave(at, arguments)
   return reply
 end
 
+-- Contests over what was given back in this run: whoever is next is served when all of it is known.
+local pending = {}
+local function servePending()
+  if not next(pending) then return end
+  local contests = pending
+  pending = {}
+  dispatch(contests)
+end
+
 local function freed(at, arguments)
   local openMs, band, correction = unpackNumbers('<ddd', ARGV[at])
   local flowName = ARGV[at + 1]
@@ -420,22 +456,23 @@ local function freed(at, arguments)
     end
   end
   if room().waiting == 0 then return 0 end
-  local contests, sharing = {}, {}
   for i = at + 2, at + arguments - 1 do
     local key = ARGV[i]
-    for _, name in ipairs(call('SMEMBERS', ROOM .. 'y:' .. key)) do
-      local lane = laneOf(name)
-      wake(name, lane)
-      contests[lane.contest] = true
+    -- Mostly nobody sleeps.
+    if zfirst('d') then
+      for _, name in ipairs(call('SMEMBERS', ROOM .. 'y:' .. key)) do
+        local lane = laneOf(name)
+        wake(name, lane)
+        pending[lane.contest] = true
+      end
     end
     for _, number in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do
       local contest = contestOf(number)
       contest.serviceMs = contest.serviceMs + (contest.serviceMs == 0 and 1 or SERVICE_GAIN) * (openMs - contest.serviceMs)
       keep('c:' .. number, contest)
-      contests[number] = true
+      pending[number] = true
     end
   end
-  dispatch(contests)
   return 0
 end
 
@@ -472,7 +509,7 @@ local function view(at)
   if not flow then return reply end
   for _, name in ipairs(flow.lanes) do
     local lane = laneOf(name)
-    for _, ticketName in ipairs(call('LRANGE', ROOM .. 'q:' .. name, 0, -1)) do
+    for _, ticketName in ipairs(namesIn(name, lane)) do
       local ticket = ticketOf(ticketName)
       local position, expectedMs = standingOf(ticketName, ticket, lane)
       reply[#reply + 1] = format('%.17g', clockMs - ticket.enteredMs)
@@ -487,6 +524,7 @@ local replies, at = { 0 }, 3
 if room().waiting > 0 then dropDeadGateways() end
 while ARGV[at] do
   local letter, arguments = ARGV[at], tonumber(ARGV[at + 1])
+  if letter ~= 'f' then servePending() end
   local reply
   if letter == 'e' then
     reply = enter(at + 2, arguments)
@@ -504,6 +542,7 @@ while ARGV[at] do
   replies[#replies + 1] = reply
   at = at + 2 + arguments
 end
+servePending()
 local nextMs = -1
 if room().waiting > 0 then
   local _, laneMs = zfirst('d')
