@@ -17,6 +17,7 @@ import { proxy } from "./proxy.ts";
 import { streams } from "./streams.ts";
 import { othersShare } from "./support/others-load.ts";
 import { json, table } from "./support/report.ts";
+import { waitingRoom } from "./waiting-room.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   proxy,
@@ -26,6 +27,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   estimates,
   holds,
   memory,
+  waitingRoom,
   coldStart,
 ];
 /** The program has one, the load and the provider another. */

@@ -1,7 +1,8 @@
 /**
- * The waiting room of two gateways on one Redis, and BullMQ's queue on the same server, in rounds; then how long a grant takes.
+ * The waiting room of two gateways on one Redis, or BullMQ's queue on it, in rounds; or how long a grant takes.
  *
- *     node redis-waiting-room.ts URL REDIS_PID ROUNDS        prints RESULT with `RedisWaitingRoom`
+ *     node redis-waiting-room.ts URL REDIS_PID ROUNDS room|bullmq        prints RESULT with `Rates`
+ *     node redis-waiting-room.ts URL REDIS_PID 0 grants                  prints RESULT with milliseconds, sorted
  */
 import { openRedisStore } from "../support/open-store.ts";
 import { bullMq } from "../support/peers.ts";
@@ -15,21 +16,14 @@ export interface Rates {
   readonly redisUs: number[];
 }
 
-export interface RedisWaitingRoom {
-  /** Calls that queued up, were granted, ended, and were settled. */
-  readonly room: Rates;
-  /** Jobs that were added, taken and completed. */
-  readonly bullMq: Rates;
-  /** From the step that gives the only place back, in one gateway, to the next grant, in the other. Sorted. */
-  readonly grantMs: readonly number[];
-}
+const rates: Rates = { perSecond: [], redisUs: [] };
 
 const SLICE = 10_000;
 const GRANTS = 2_000;
 const QUEUE = "bench";
 const CONCURRENCY = 256;
 
-const [url, redisPid, rounds] = process.argv.slice(2);
+const [url, redisPid, rounds, what] = process.argv.slice(2);
 const pid = Number(redisPid);
 const { hostname, port } = new URL(url);
 const fail = (error: unknown) => {
@@ -37,7 +31,7 @@ const fail = (error: unknown) => {
 };
 const openTwo = () => Promise.all([openRedisStore(url), openRedisStore(url)]);
 
-async function measured(rates: Rates, count: number, run: () => Promise<void>): Promise<void> {
+async function measured(count: number, run: () => Promise<void>): Promise<void> {
   const startedMs = performance.now();
   const before = cpuMsOf(pid);
   await run();
@@ -45,19 +39,16 @@ async function measured(rates: Rates, count: number, run: () => Promise<void>): 
   rates.redisUs.push(((cpuMsOf(pid) - before) / count) * 1_000);
 }
 
-const result = {
-  room: { perSecond: [], redisUs: [] } as Rates,
-  bullMq: { perSecond: [], redisUs: [] } as Rates,
-};
-
+/** Calls that queued up, were granted, ended and were settled. */
 async function roomRounds(): Promise<void> {
   const stores = await openTwo();
   const users = new WaitingUsers(stores);
   await users.start(fail);
   await users.granted(SLICE);
-  for (let i = 0; i < Number(rounds); i++) await measured(result.room, SLICE, () => users.granted(SLICE));
+  for (let i = 0; i < Number(rounds); i++) await measured(SLICE, () => users.granted(SLICE));
 }
 
+/** Jobs that were added, taken and completed. */
 async function bullMqRounds(): Promise<void> {
   const { Queue, Worker } = bullMq();
   const connection = { host: hostname, port: Number(port), maxRetriesPerRequest: null };
@@ -84,9 +75,10 @@ async function bullMqRounds(): Promise<void> {
     });
   };
   await completed(SLICE);
-  for (let i = 0; i < Number(rounds); i++) await measured(result.bullMq, SLICE, () => completed(SLICE));
+  for (let i = 0; i < Number(rounds); i++) await measured(SLICE, () => completed(SLICE));
 }
 
+/** From the step that gives the only place back, in one gateway, to the next grant, in the other. */
 async function grantTimes(): Promise<readonly number[]> {
   const users = new WaitingUsers(await openTwo(), 1, 1);
   await users.start(fail, 200);
@@ -94,15 +86,12 @@ async function grantTimes(): Promise<readonly number[]> {
   return users.grantMs.sort((a, b) => a - b);
 }
 
-// Each as a process of its own would be: what the one leaves behind must not slow the other.
-const only = process.argv[5];
-if (only === "grants") process.stdout.write(`RESULT ${JSON.stringify(await grantTimes())}\n`);
-else if (only === "bullmq") {
-  await bullMqRounds();
-  process.stdout.write(`RESULT ${JSON.stringify(result.bullMq)}\n`);
-} else {
-  await roomRounds();
-  process.stdout.write(`RESULT ${JSON.stringify(result.room)}\n`);
+async function answer(): Promise<unknown> {
+  if (what === "grants") return grantTimes();
+  await (what === "bullmq" ? bullMqRounds() : roomRounds());
+  return rates;
 }
+
+process.stdout.write(`RESULT ${JSON.stringify(await answer())}\n`);
 // Who waits would wait for ever.
 process.exit(0);
