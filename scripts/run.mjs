@@ -85,6 +85,7 @@ const COMMANDS = {
     [bin("knip"), "--no-progress"],
   ],
   schema: () => [["scripts/write-schema.ts"]],
+  fairness: () => [["bench/write-fairness.ts"]],
   build: () => [["scripts/build.ts"]],
   bench: (args) => [["bench/main.ts", ...args]],
 };
