@@ -28,6 +28,7 @@ providers:
   anthropic:${block(provider("ANTHROPIC_API_KEY", environment, replayUrl))}
 plans:
   free:
+    when_limited: reject
     limits:
       - { meter: requests, limit: 10, per: 1m }
       - { meter: requests, limit: 100, per: 1h }
