@@ -93,6 +93,10 @@ export class RedisConnection {
     this.#client.on("ready", () => this.#ready());
   }
 
+  get isCluster(): boolean {
+    return "nodes" in this.#client;
+  }
+
   /** Begins to connect, for good; resolves when connected or after `waitMs`, whichever comes first. Never rejects (L12). */
   async start(waitMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;

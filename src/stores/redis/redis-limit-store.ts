@@ -164,6 +164,7 @@ export class RedisLimitStore implements LimitStore {
   #permitQueue(): RedisPermitQueue {
     const room = this.#realms.room();
     return new RedisPermitQueue({
+      isCluster: this.#connection.isCluster,
       run: (gateway, requests) => {
         const clock = this.#clock === undefined ? "" : String(this.#clock.nowMs());
         const args: (string | Buffer)[] = [clock, gateway];
@@ -175,7 +176,13 @@ export class RedisLimitStore implements LimitStore {
         this.#encode({ realm: 0, subjects }, { id, ttlMs, step: 0 }, FORCE.no, true),
       subjectKey: (key) => this.#realms.subject(0, key),
       granted: (call) => this.#slots.opened(call),
-      release: (request) => this.#lost.add(request),
+      release: async (request) => {
+        try {
+          await this.release(request);
+        } catch {
+          this.#lost.add(request);
+        }
+      },
       listen: (gateway, onMessage, lost) =>
         this.#connection.subscribe(`${room}g:${gateway}`, onMessage, lost),
     });

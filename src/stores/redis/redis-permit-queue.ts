@@ -30,14 +30,16 @@ type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" 
 
 /** What the queue needs of the store that it belongs to. */
 export interface RoomLink {
+  /** Whether listeners are at any node of a cluster, so that the room cannot tell which of them are there. */
+  readonly isCluster: boolean;
   /** Runs requests as one script; the reply's first is when the next pump is due. Rejects with `store_unavailable`. */
   run(gateway: string, requests: readonly RoomRequest[]): Promise<readonly unknown[]>;
   encode(call: PermitCall): EncodedCall;
   subjectKey(key: string): string;
   /** A call of this gateway is reserved now. */
   granted(call: PermitCall): void;
-  /** Undoes a reservation that nobody wants any more, as soon as that is possible. */
-  release(request: SettleRequest): void;
+  /** Undoes a reservation that nobody wants any more, as soon as that is possible. Never rejects. */
+  release(request: SettleRequest): Promise<void>;
   /** Delivers what is published to a gateway, until the next `listen` or `close`; `lost` is called when messages may have been missed. */
   listen(gateway: string, onMessage: (message: Buffer) => void, lost: () => void): Promise<void>;
 }
@@ -80,7 +82,7 @@ const nameOf = ({ instance, sequence }: ReservationId) => `${instance}:${sequenc
 export class RedisPermitQueue implements PermitQueue {
   readonly #link: RoomLink;
   readonly #waiting = new Map<string, Waiting>();
-  #gateway = newGateway();
+  #gateway: string;
   /** Resolves when grants are heard; undefined while nobody listens. */
   #listening: Promise<void> | undefined;
   #sending: Sending[] = [];
@@ -95,6 +97,7 @@ export class RedisPermitQueue implements PermitQueue {
 
   constructor(link: RoomLink) {
     this.#link = link;
+    this.#gateway = newGateway(link);
   }
 
   async enter(
@@ -136,7 +139,7 @@ export class RedisPermitQueue implements PermitQueue {
       };
     } catch (error) {
       this.#forget(name, waiting);
-      this.#release(waiting);
+      void this.#release(waiting, false);
       throw error;
     }
   }
@@ -187,7 +190,7 @@ export class RedisPermitQueue implements PermitQueue {
     this.#waiting.delete(name);
     clearTimeout(waiting.deadline);
     if (waiting.hasLeft) {
-      this.#release(waiting);
+      void this.#release(waiting, true);
       return;
     }
     this.#link.granted(waiting.call);
@@ -231,7 +234,7 @@ export class RedisPermitQueue implements PermitQueue {
   #awaitStraggler(name: string, waiting: Waiting): void {
     waiting.deadline = setTimeout(() => {
       if (!this.#forget(name, waiting)) return;
-      this.#release(waiting);
+      void this.#release(waiting, false);
       waiting.decided({ kind: "timed_out", waitMs: 1 });
     }, STRAGGLER_MS).unref();
   }
@@ -241,12 +244,20 @@ export class RedisPermitQueue implements PermitQueue {
     return this.#waiting.get(name) === waiting && this.#waiting.delete(name);
   }
 
-  #release({ call }: Waiting): void {
+  /** Gives back what was granted (`isGranted`), or may have been, and lets the next one have it. */
+  async #release({ call }: Waiting, isGranted: boolean): Promise<void> {
+    const { flow, priority, size } = call;
     const subjects = call.subjects.map(({ key, charges }) => ({
       key,
       charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
     }));
-    this.#link.release({ id: call.id, subjects });
+    await this.#link.release({ id: call.id, subjects });
+    if (this.#closed) return;
+    this.freed({
+      keys: subjects.map(({ key }) => key),
+      served: isGranted ? { flow, priority, correction: -size } : undefined,
+      openMs: 0,
+    });
   }
 
   /** Sends what is asked for in one turn of the event loop together. */
@@ -331,15 +342,16 @@ export class RedisPermitQueue implements PermitQueue {
     this.#pumpAtMs = Number.POSITIVE_INFINITY;
     this.#lastBeat = undefined;
     this.#listening = undefined;
-    this.#gateway = newGateway();
+    this.#gateway = newGateway(this.#link);
     const error = new OperationalError("store_unavailable", reason, { retryAfterMs: BEAT_MS });
     for (const waiting of this.#waiting.values()) {
       clearTimeout(waiting.deadline);
-      if (waiting.hasLeft) this.#release(waiting);
+      if (waiting.hasLeft) void this.#release(waiting, false);
       else waiting.failed(error);
     }
     this.#waiting.clear();
   }
 }
 
-const newGateway = () => String(randomInt(1, GATEWAY_MAX));
+/** The room knows by the first letter whether it can see that a gateway listens. */
+const newGateway = ({ isCluster }: RoomLink) => `${isCluster ? "c" : "s"}${randomInt(1, GATEWAY_MAX)}`;

@@ -492,8 +492,33 @@ local function pump()
   if next(contests) then dispatch(contests) end
 end
 
+-- Gateways that nobody listens for any more: their connections broke, so they go on under other names, or not at all. Those that listen at another node of a
+-- cluster cannot be seen from here, and have names of another kind.
+local function unheardGateways(gateways)
+  local channels, names, unheard = {}, {}, {}
+  for _, name in ipairs(gateways) do
+    if sub(name, 1, 1) == 's' then
+      names[#names + 1], channels[#channels + 1] = name, ROOM .. 'g:' .. name
+    end
+  end
+  if #names == 0 then return unheard end
+  local counts = redis.pcall('PUBSUB', 'NUMSUB', unpack(channels))
+  -- Not every user of Redis may ask.
+  if counts.err then return unheard end
+  for i, name in ipairs(names) do
+    if counts[2 * i] == 0 then unheard[#unheard + 1] = name end
+  end
+  return unheard
+end
+
 local function dropDeadGateways()
-  for _, dead in ipairs(call('ZRANGEBYSCORE', ROOM .. 'g', '-inf', score(clockMs))) do
+  local gateways, dead = {}, {}
+  local listed = call('ZRANGE', ROOM .. 'g', 0, -1, 'WITHSCORES')
+  for i = 1, #listed, 2 do
+    if tonumber(listed[i + 1]) <= clockMs then dead[#dead + 1] = listed[i] else gateways[#gateways + 1] = listed[i] end
+  end
+  for _, name in ipairs(unheardGateways(gateways)) do dead[#dead + 1] = name end
+  for _, dead in ipairs(dead) do
     for _, ticketName in ipairs(call('SMEMBERS', ROOM .. 'w:' .. dead)) do
       local ticket = ticketOf(ticketName)
       if ticket then leaveOne(ticketName, ticket) end
