@@ -52,9 +52,10 @@ export interface Place {
 
 /** Why a call does not wait: its limits, where they alone keep it for longer than it may wait; else those who are first. */
 export function refusedOf(
-  { reason, waitMs, outcome }: Extract<PermitDecision, { readonly kind: "refused" }>,
+  { reason, waitMs: expectedMs, outcome }: Extract<PermitDecision, { readonly kind: "refused" }>,
   maxWaitMs: number,
 ): GuardedOutcome {
+  const waitMs = Math.ceil(expectedMs);
   if (reason === "queue_full") return { kind: "queue_full", waitMs };
   switch (outcome?.kind) {
     case "never_fits":

@@ -95,22 +95,23 @@ export class WaitingRoom<Outcome> {
   /** Serves a call at once where it fits and is not in front of anybody, else lets it wait if it can be served in time. */
   enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome> {
     this.#minShares = bounds.minShares;
+    // The common case: nobody waits.
+    let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs) : undefined;
+    if (attempt?.kind === "granted") return { kind: "granted", outcome: attempt.outcome, isCounted: false };
     const band = bandOf(request.priority);
     const flow = this.#places.orders[band].candidate(request.flow, request.weight);
     const contest = this.#places.contests.of(request, contestKey(request));
     const key = laneKey(request, contest);
     const queued = this.#places.find(flow, key);
-    let attempt: Attempt<Outcome> | undefined;
-    if (queued === undefined) {
+    if (queued === undefined && attempt === undefined) {
       const overtaken = this.#overtakenBy(request, flow, contest);
       if (overtaken !== undefined) {
         attempt = this.#limits.reserve(request, nowMs);
         if (attempt.kind === "granted") {
           for (const head of overtaken) head.overtakeLeft -= request.size;
-          const isCounted = this.#places.waiting > 0;
-          if (isCounted) this.#count(flow, request.size);
+          this.#count(flow, request.size);
           this.#places.contests.dropIdle(contest);
-          return { kind: "granted", outcome: attempt.outcome, isCounted };
+          return { kind: "granted", outcome: attempt.outcome, isCounted: true };
         }
       }
     }
