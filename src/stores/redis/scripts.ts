@@ -33,6 +33,7 @@ export const ROOM = assemble(
   ...["limits.lua", "reservations.lua", "expected-wait.lua", "reserve.lua"].map(read),
   "end",
   read("room-places.lua"),
+  read("room-turns.lua"),
   read("room.lua"),
 );
 export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
