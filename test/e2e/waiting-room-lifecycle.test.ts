@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
@@ -226,6 +227,37 @@ test("a stream that waits for less is not begun early, and its status is its own
   await waits("key-of-ann", 1);
   assert.equal((await refused).status, 429);
   held.destroy();
+});
+
+test("what passes through unread waits with its body on the way, and arrives whole (S1, S3)", async (t) => {
+  const { url, provider } = await start(t, plan("{ meter: requests, limit: 1, per: 1s }"));
+  const body = Buffer.alloc(3_000_000, "0123456789");
+  const headers = { "content-type": "application/octet-stream", authorization: "Bearer key-of-ann" };
+  const calls = [0, 1, 2].map(() => rawCall(url, { path: "/openai/v1/files", headers, body }));
+  const waits = (await Promise.all(calls)).map((answer) => Number(answer.headers["x-sluice-wait-ms"]));
+  assert.ok(Math.max(...waits) > 1_500, `${waits}`);
+  assert.equal(provider.requests.length, 3);
+  for (const received of provider.requests) assert.ok(received.body.equals(body), `${received.body.length}`);
+});
+
+test("calls on one connection wait one after the other, and those on others are not kept waiting (X3)", async (t) => {
+  const { url, hold } = await start(t, plan(ONE_AT_A_TIME));
+  const held = await hold("key-of-ann");
+  const { port } = new URL(url);
+  const request = (key: string) => {
+    const body = JSON.stringify(chatBody("hi"));
+    return `POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  };
+  const socket = connect(Number(port), "127.0.0.1");
+  let received = "";
+  socket.on("data", (bytes) => (received += bytes));
+  // Pipelined: the second call's user has nothing to wait for.
+  socket.write(request("key-of-ann") + request("key-of-ben"));
+  assert.equal((await chatCall(url, "key-of-ben")).status, 200);
+  assert.equal(received, "");
+  held.destroy();
+  await until(() => received.split("HTTP/1.1 200").length === 3);
+  socket.destroy();
 });
 
 test("waiting shows in the metrics, by priority and never by user (X5)", async (t) => {
