@@ -11,6 +11,7 @@ import {
 } from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Caller, LimitRule, Plan, Priority } from "../core/policy/policy.ts";
+import type { AlertChannel } from "../ports/alert-channel.ts";
 import type { CalibrationStore } from "../ports/calibration-store.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { LimitStore } from "../ports/limit-store.ts";
@@ -18,6 +19,7 @@ import type { WaitingCall } from "../ports/permit-queue.ts";
 import type { HeaderLimit, Refusal } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import type { Admission, Decision } from "./admission.ts";
+import { BudgetAlerts } from "./budget-alerts.ts";
 import { CallEstimates, type EstimatedCall } from "./call-estimates.ts";
 import { EstimateExchange } from "./estimate-exchange.ts";
 import type { GuardedOutcome, Turn } from "./guarded-outcome.ts";
@@ -69,6 +71,7 @@ export class Engine {
   readonly #estimates: CallEstimates;
   readonly #exchange: EstimateExchange | undefined;
   readonly #waiting: WaitingCalls<Ask>;
+  readonly #alerts: BudgetAlerts;
   #policy: CompiledPolicy;
 
   /** `store` and `fallback` are owned by whoever made them; close them after `stop`. */
@@ -80,12 +83,21 @@ export class Engine {
     readonly clock: Clock;
     /** Where gateways tell each other what calls really use; without it, each learns for itself. */
     readonly calibrations?: CalibrationStore;
+    /** Who is told of budgets, beside the log and the metrics. Closed by `stop`. */
+    readonly alerts?: AlertChannel;
   }) {
     this.#store = new GuardedStore(options.store, options.fallback, options.telemetry, options.clock);
     this.#policy = options.policy;
     this.#telemetry = options.telemetry;
     this.#clock = options.clock;
     this.#estimates = new CallEstimates(options.telemetry);
+    this.#alerts = new BudgetAlerts(
+      options.store,
+      this.#store.claims,
+      options.alerts,
+      options.telemetry,
+      options.clock,
+    );
     this.#waiting = new WaitingCalls<Ask>(
       {
         retry: async ({ call }, waitedMs) => this.#try(this.#ask(call, waitedMs)),
@@ -113,6 +125,8 @@ export class Engine {
 
   /** Ends the heartbeat. Calls that are still open must have been settled before. */
   async stop(): Promise<void> {
+    // While this gateway still has its lease.
+    await this.#alerts.stop();
     await Promise.all([this.#store.stop(), this.#exchange?.stop()]);
   }
 
@@ -197,11 +211,15 @@ export class Engine {
           size,
           charges,
           outcome.held,
+          this.#alerts,
         );
         return { kind: "admitted", reservation, limits, waitedMs };
       }
       case "refused":
       case "never_fits": {
+        if (outcome.kind === "refused") {
+          this.#alerts.refused(charges, outcome.limiting, outcome.readings?.[outcome.limiting]);
+        }
         const limits = headerLimits(charges, outcome.readings);
         return this.#refused(refusalOf(charges, outcome), limits, waitedMs, priority);
       }

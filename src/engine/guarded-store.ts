@@ -12,6 +12,7 @@ import type {
 } from "../ports/limit-store.ts";
 import type { PermitDecision, WaitingCall } from "../ports/permit-queue.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
+import { Claims } from "./claims.ts";
 import {
   type GuardedOutcome,
   type Held,
@@ -42,6 +43,8 @@ export class GuardedStore {
   readonly #clock: Clock;
   readonly #lease: Lease;
   readonly #pending: PendingSteps;
+  /** What one gateway takes for itself. */
+  readonly claims: Claims;
 
   /** `fallback` is this process's memory. Both stores are owned by whoever made them. */
   constructor(store: LimitStore, fallback: LimitStore, telemetry: Telemetry, clock: Clock) {
@@ -51,6 +54,7 @@ export class GuardedStore {
     this.#clock = clock;
     this.#lease = new Lease(store, clock);
     this.#pending = new PendingSteps(store, telemetry, ({ request }) => this.#tellFreed(request.subjects));
+    this.claims = new Claims(store, this.#lease, this.#pending);
   }
 
   /** How many gateways share the store, this one included, as of the last beat. */

@@ -9,6 +9,7 @@ import {
   extensionFor,
 } from "../core/policy/charges.ts";
 import type { Refusal } from "../ports/provider-format.ts";
+import type { BudgetAlerts } from "./budget-alerts.ts";
 import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
 import type { Held } from "./guarded-outcome.ts";
 import type { GuardedStore } from "./guarded-store.ts";
@@ -40,6 +41,7 @@ export class HeldReservation implements Reservation {
   readonly #size: CallSize;
   readonly #charges: CallCharges;
   readonly #held: Held;
+  readonly #alerts: BudgetAlerts;
   readonly #hold: GrowingHold;
   #missCounted = false;
   #isOpen = true;
@@ -51,6 +53,7 @@ export class HeldReservation implements Reservation {
     size: CallSize,
     charges: CallCharges,
     held: Held,
+    alerts: BudgetAlerts,
   ) {
     this.#store = store;
     this.#estimates = estimates;
@@ -58,6 +61,7 @@ export class HeldReservation implements Reservation {
     this.#size = size;
     this.#charges = charges;
     this.#held = held;
+    this.#alerts = alerts;
     this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
   }
 
@@ -69,6 +73,7 @@ export class HeldReservation implements Reservation {
     }
     const service = serviceOf(usage ?? NOTHING);
     await this.#store.settle(this.#held, actualsFor(this.#charges, usage), service);
+    this.#alerts.used(this.#charges);
   }
 
   async release(): Promise<void> {

@@ -22,6 +22,9 @@ export type TelemetryEvent =
   | "usage-implausible"
   | "calibration-drifted"
   | "stream-cut"
+  | "alert-raised"
+  | "alert-delivered"
+  | "alert-undelivered"
   | "config-reloaded"
   | "config-rejected";
 

@@ -62,6 +62,21 @@ const EVENTS: Readonly<
     help: "Answers that ended early, by who ended them.",
     labels: ["by"],
   },
+  "alert-raised": {
+    name: "sluice_budget_alerts_total",
+    help: "Times that somebody's limit was used up to a share in percent, once a subject and window.",
+    labels: ["limit", "share"],
+  },
+  "alert-delivered": {
+    name: "sluice_alert_webhooks_delivered_total",
+    help: "Alerts that the webhook has taken.",
+    labels: [],
+  },
+  "alert-undelivered": {
+    name: "sluice_alert_webhooks_failed_total",
+    help: "Alerts that the webhook has not taken, by why they were given up.",
+    labels: ["reason"],
+  },
   "config-reloaded": {
     name: "sluice_config_reloads_total",
     help: "Changed configurations that were taken.",

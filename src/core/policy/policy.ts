@@ -45,6 +45,8 @@ export interface LimitRule {
   readonly onStoreFailure: StoreFailurePolicy;
   readonly onExhausted: ExhaustionPolicy;
   readonly weights: TokenWeights;
+  /** Shares of the limit, in percent, at which somebody is told that so much has been used. Absent: none. */
+  readonly alertsAt?: readonly number[] | undefined;
 }
 
 export interface Plan {

@@ -36,3 +36,17 @@ export function subjectKey(scope: readonly Scope[], attributes: Attributes): str
   }
   return key;
 }
+
+/** What a key is of, by attribute: the inverse of `subjectKey`. Empty for `global`. */
+export function subjectAttributes(key: string): Readonly<Record<string, string>> {
+  const attributes: Record<string, string> = {};
+  for (const part of key.split("|")) {
+    const at = part.indexOf("=");
+    if (at === -1) continue;
+    const value = part.slice(at + 1);
+    attributes[part.slice(0, at)] = value.replace(/%([0-9a-f]+);/g, (_, code: string) =>
+      String.fromCodePoint(Number.parseInt(code, 16)),
+    );
+  }
+  return attributes;
+}
