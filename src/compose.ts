@@ -17,6 +17,8 @@ import { anthropicFormat } from "./providers/anthropic/format.ts";
 import { openaiFormat } from "./providers/openai/format.ts";
 import { MemoryLimitStore } from "./stores/memory/memory-limit-store.ts";
 import type { PrometheusTelemetry } from "./telemetry/prometheus-telemetry.ts";
+import { AlertWebhook } from "./webhooks/alert-webhook.ts";
+import type { WebhookTarget } from "./webhooks/post-webhook.ts";
 
 /** Every way in which providers speak. */
 export const PROVIDER_FORMATS: Readonly<Record<ProviderSettings["format"], ProviderFormat>> = {
@@ -108,6 +110,12 @@ function pricesOf(settings: Settings, telemetry: Telemetry, named: Set<string>):
   return new LoudPrices(book, telemetry, named);
 }
 
+function alertTarget({ alertWebhook }: Settings): WebhookTarget | undefined {
+  if (alertWebhook === undefined) return undefined;
+  const { url, secret, isAllowed } = alertWebhook;
+  return { url: url.reveal(), secret: secret.reveal(), isAllowed };
+}
+
 const longestWaitMs = ({ policy }: Settings): number =>
   Math.max(0, ...[...policy.plans.values()].map(({ maxWaitMs }) => maxWaitMs));
 
@@ -162,6 +170,7 @@ export async function startGateway(
   const named = new Set<string>();
   const compile = (next: Settings) => gatewaySettings(next, pricesOf(next, telemetry, named), bounds);
   const compiled = compile(settings);
+  const alerts = new AlertWebhook(alertTarget(settings), telemetry, systemClock);
   const engine = new Engine({
     store,
     fallback,
@@ -169,6 +178,7 @@ export async function startGateway(
     telemetry,
     clock: systemClock,
     calibrations: store.calibrations,
+    alerts,
   });
   telemetry.gauge(
     "sluice_gateways",
@@ -198,7 +208,10 @@ export async function startGateway(
     return {
       url: `http://${shown}:${port}`,
       telemetry,
-      useSettings: (next) => gateway.useSettings(compile(next)),
+      useSettings: (next) => {
+        alerts.useTarget(alertTarget(next));
+        gateway.useSettings(compile(next));
+      },
       close,
     };
   } catch (error) {

@@ -66,6 +66,7 @@ export function explainRule(rule: LimitRule): string {
     RESERVE[rule.reserve],
     rule.mode === "shadow" ? "SHADOW: only reported, never refused by" : undefined,
     STORE_FAILURE[rule.onStoreFailure],
+    rule.alertsAt?.length ? `alerts at ${rule.alertsAt.join(", ")} %` : undefined,
     rule.onExhausted === "cut" ? "ends a stream that uses it up" : undefined,
   ];
   const text = `at most ${amountText(rule)}${windowText(rule)}, ${scopeText(rule.scope)}`;

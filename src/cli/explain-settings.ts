@@ -92,6 +92,10 @@ export function explainSettings(settings: Settings): string {
     ...section("plans", [...policy.plans.values()].flatMap(planLines)),
     ...section("limits for all plans", ruleLines(policy.limits, "  ")),
     ...section("prices", metersCost(policy) ? priceLines(settings) : []),
+    ...section(
+      "alerts",
+      settings.alertWebhook === undefined ? [] : [`  are sent to ${settings.alertWebhook.host}, signed`],
+    ),
     ...section("callers", callerLines(settings)),
   ].join("\n");
 }

@@ -33,7 +33,8 @@ const amountOf = (limit: LimitShape, amount: number) => (limit.meter === "cost" 
 const storeFailureDefault = (limit: LimitShape): StoreFailurePolicy =>
   limit.meter === "cost" ? "closed" : "local";
 
-function ruleOf(limit: LimitShape, place: LimitPlace): LimitRule {
+/** `costAlertsAt`: of limits on cost that do not say otherwise. */
+function ruleOf(limit: LimitShape, place: LimitPlace, costAlertsAt: readonly number[]): LimitRule {
   const match = Object.entries(limit.match).filter(([, glob]) => glob !== undefined);
   return {
     name: limitName(limit, place),
@@ -54,11 +55,15 @@ function ruleOf(limit: LimitShape, place: LimitPlace): LimitRule {
             cachedInput: limit.weights.cached_input,
             output: limit.weights.output,
           },
+    alertsAt: limit.alerts_at ?? (limit.meter === "cost" ? costAlertsAt : undefined),
   };
 }
 
-export const rulesOf = (limits: readonly LimitShape[], place: LimitPlace): readonly LimitRule[] =>
-  limits.map((limit) => ruleOf(limit, place));
+export const rulesOf = (
+  limits: readonly LimitShape[],
+  place: LimitPlace,
+  { alerts }: FileShape,
+): readonly LimitRule[] => limits.map((limit) => ruleOf(limit, place, alerts.at));
 
 type PlanShape = NonNullable<FileShape["plans"]>[string];
 
@@ -73,13 +78,13 @@ const DEFAULT_PLAN: Plan = {
   keepalive: false,
 };
 
-function planOf(name: string, plan: PlanShape): Plan {
+function planOf(name: string, plan: PlanShape, file: FileShape): Plan {
   const maxWaitMs = plan.max_wait === undefined ? MAX_WAIT_MS_DEFAULT : durationMs(plan.max_wait);
   return {
     name,
     priority: plan.priority,
     weight: plan.weight,
-    limits: rulesOf(plan.limits, "plan"),
+    limits: rulesOf(plan.limits, "plan", file),
     whenLimited: plan.when_limited,
     maxWaitMs: plan.when_limited === "reject" ? 0 : maxWaitMs,
     keepalive: plan.keepalive,
@@ -100,5 +105,5 @@ export function roomOf({ bounds, min_share }: FileShape): RoomBounds {
 export function plansOf(file: FileShape): ReadonlyMap<string, Plan> {
   const entries = Object.entries(file.plans ?? {});
   if (entries.length === 0) return new Map([[DEFAULT_PLAN.name, DEFAULT_PLAN]]);
-  return new Map(entries.map(([name, plan]) => [name, planOf(name, plan)]));
+  return new Map(entries.map(([name, plan]) => [name, planOf(name, plan, file)]));
 }

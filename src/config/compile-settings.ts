@@ -1,14 +1,22 @@
 import { join } from "node:path";
 import type { Caller, LimitRule } from "../core/policy/policy.ts";
 import { addressMatcher } from "./address-matcher.ts";
+import { parseWebhookUrl } from "./alert-schema.ts";
 import { durationMs, plansOf, roomOf, rulesOf } from "./compile-limits.ts";
 import { compilePrices } from "./compile-prices.ts";
 import { parseBaseUrl, parseJobs, parseListen, parseStore, type StoreSettings } from "./connections.ts";
 import { sha256 } from "./cross-checks.ts";
 import type { FileShape } from "./file-schema.ts";
 import type { Problem } from "./problem.ts";
+import { isPublicAddress } from "./public-address.ts";
 import { Secret } from "./secret.ts";
-import type { IdentitySettings, ProviderSettings, Settings, TrustedHeaders } from "./settings.ts";
+import type {
+  AlertWebhookSettings,
+  IdentitySettings,
+  ProviderSettings,
+  Settings,
+  TrustedHeaders,
+} from "./settings.ts";
 import type { Environment } from "./yaml-source.ts";
 
 /** What is known of where a configuration comes from. */
@@ -51,7 +59,7 @@ function compileProviders(file: FileShape, environment: Environment) {
   for (const [name, shape] of Object.entries(shapes)) {
     const accounts = accountShapes(name, shape.accounts, environment).map((account) => {
       const id = `${name}/${account.name}`;
-      accountLimits.set(id, rulesOf(account.limits, "account"));
+      accountLimits.set(id, rulesOf(account.limits, "account", file));
       return { id, name: account.name, key: account.key === undefined ? undefined : new Secret(account.key) };
     });
     providers.set(name, {
@@ -99,6 +107,18 @@ function compileIdentity(file: FileShape, plans: Settings["policy"]["plans"]): I
   };
 }
 
+function compileAlertWebhook({ alerts: { webhook } }: FileShape): AlertWebhookSettings | undefined {
+  if (webhook === undefined) return undefined;
+  const url = checked(parseWebhookUrl(webhook.url));
+  const isListed = addressMatcher(webhook.allow_addresses);
+  return {
+    url: new Secret(url.href),
+    host: url.host,
+    secret: new Secret(webhook.secret),
+    isAllowed: (address) => isListed(address) || (address !== undefined && isPublicAddress(address)),
+  };
+}
+
 /** Beside the store, where that is a folder. */
 const pricesFile = (store: StoreSettings, origin: Origin): string =>
   join(store.kind === "embedded" ? store.directory : join(origin.directory, ".sluice"), "prices.json");
@@ -123,7 +143,7 @@ export function compileSettings(
     providers,
     policy: {
       plans,
-      limits: rulesOf(file.limits, "shared"),
+      limits: rulesOf(file.limits, "shared", file),
       accountLimits,
       outputTokensDefault: file.defaults.output_tokens,
       room: roomOf(file),
@@ -133,6 +153,7 @@ export function compileSettings(
     identity: compileIdentity(file, plans),
     aliases: new Map(Object.entries(file.aliases)),
     onDisconnect: file.on_disconnect,
+    alertWebhook: compileAlertWebhook(file),
     bounds: {
       bodyBytesMax: bounds.body_bytes_max,
       providerTimeoutMs: durationMs(bounds.provider_timeout),

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { checkAlerts, checkLimitAlerts, warnOfNoAlerts } from "./alert-checks.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./file-schema.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
@@ -21,11 +22,15 @@ export function crossCheck(file: RawMap, report: Report): void {
   checkIdentity(file, report);
   checkAliases(asMap(file.aliases), report);
   checkPrices(file, report);
+  checkAlerts(file, report);
 }
 
 /** What is allowed but probably not what was meant. */
 export function warnings(file: RawMap, report: Report): void {
   warnOfNotBuilt(file, report);
+  const limits: RawMap[] = [];
+  forEachLimit(file, (limit) => limits.push(limit));
+  warnOfNoAlerts(file, limits, report);
   const identity = asMap(file.identity);
   const kinds = callerKinds(identity);
   if (kinds.length === 0) {
@@ -131,6 +136,7 @@ function checkPlans(file: RawMap, report: Report): void {
 function checkLimits(file: RawMap, report: Report): void {
   forEachLimit(file, (limit, place, path, plan) => {
     checkLimit(limit, place, path, report);
+    checkLimitAlerts(limit, path, report);
     if (place !== "account") checkReachable(limit, plan, file, path, report);
   });
   checkLimitNames(file, report);

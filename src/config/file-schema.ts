@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { isTimezone } from "../core/policy/calendar-boundaries.ts";
 import { CIDR_ALLOWED, parseCidr } from "./address-matcher.ts";
+import { alertSharesSchema, alertsSchema } from "./alert-schema.ts";
 import {
   JOBS_ALLOWED,
   LISTEN_ALLOWED,
@@ -124,6 +125,11 @@ export const limitSchema = z
       .optional()
       .describe(
         "When a stream outgrows its hold and the limit is used up: let it go on and owe the rest, or end it; continue by default.",
+      ),
+    alerts_at: alertSharesSchema()
+      .optional()
+      .describe(
+        "Percent of the limit at which somebody is told, see `alerts`; for cost those of `alerts.at`, for other meters none by default.",
       ),
     weights: z
       .strictObject({ input: weight(), cached_input: weight(), output: weight() })
@@ -334,6 +340,7 @@ export const fileSchema = z
     on_disconnect: oneOf("abort", "drain")
       .default("abort")
       .describe("When a client leaves its stream: stop paying, or read on to learn the exact usage."),
+    alerts: alertsSchema.prefault({}),
     min_share: minShareSchema.prefault({}),
     bounds: boundsSchema.prefault({}),
   })

@@ -7,7 +7,7 @@ import { validate, withValueAt } from "./validate.ts";
 import { type Environment, YamlSource } from "./yaml-source.ts";
 
 /** Keys whose values are never shown, not even as written: they are keys, or may hold passwords. */
-const HIDDEN_KEYS = new Set(["key", "key_sha256", "store", "jobs", "base_url"]);
+const HIDDEN_KEYS = new Set(["key", "key_sha256", "store", "jobs", "base_url", "url", "secret"]);
 /** In an account or a client's key also these: a slip of the finger or two (`name: main key sk-…`) and they hold what stands beside them. */
 const HIDDEN_BESIDE_KEYS = new Set(["name", "user", "team", "feature"]);
 /** A value is only quoted in an error up to here. */

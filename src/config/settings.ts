@@ -43,6 +43,17 @@ export interface IdentitySettings {
   readonly anonymousPlan: string | undefined;
 }
 
+/** Who is told of limits that are used up to a share, beside the log and the metrics. */
+export interface AlertWebhookSettings {
+  /** May hold a token of the receiver's. */
+  readonly url: Secret;
+  /** The URL's host, for people. */
+  readonly host: string;
+  readonly secret: Secret;
+  /** Public addresses, and those that are allowed beside them. */
+  readonly isAllowed: AddressMatcher;
+}
+
 export interface Bounds {
   readonly bodyBytesMax: number;
   readonly providerTimeoutMs: number;
@@ -70,6 +81,7 @@ export interface Settings {
   /** Names that clients may use for models. */
   readonly aliases: ReadonlyMap<string, string>;
   readonly onDisconnect: "abort" | "drain";
+  readonly alertWebhook: AlertWebhookSettings | undefined;
   readonly bounds: Bounds;
   /** To be shown at start-up. */
   readonly warnings: readonly Problem[];

@@ -108,7 +108,7 @@ export class BudgetAlerts {
     clearTimeout(this.#laterTimer);
     for (const { key, compiled, isRefusing } of this.#later.values()) this.#touch(key, compiled, isRefusing);
     await this.#looking;
-    await this.#look();
+    await this.look();
     this.#isStopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#laterTimer);
@@ -128,12 +128,12 @@ export class BudgetAlerts {
     if (this.#timer !== undefined || this.#isStopped) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#looking = this.#look();
+      this.#looking = this.look();
     }, inMs).unref();
   }
 
-  /** Never rejects. */
-  async #look(): Promise<void> {
+  /** What the timer does. Never rejects. */
+  async look(): Promise<void> {
     const touched = [...this.#touched.values()].filter((one) => !this.#isTold(one));
     this.#touched.clear();
     let from = 0;

@@ -3,14 +3,13 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { Webhook } from "standardwebhooks";
-import { isPublicAddress } from "./public-address.ts";
 
 /** Where webhooks go. What is secret is only revealed to the request. */
 export interface WebhookTarget {
   readonly url: string;
   /** `whsec_…`, or the same without: Base64. */
   readonly secret: string;
-  /** Addresses that are no public ones and allowed all the same. */
+  /** Whether an IP address may be called. */
   readonly isAllowed: (address: string) => boolean;
 }
 
@@ -36,7 +35,7 @@ class ForbiddenAddress extends Error {
   readonly code = FORBIDDEN;
 
   constructor() {
-    super("the address is not a public one, and not among those that are allowed");
+    super("the address is not among those that are allowed");
   }
 }
 
@@ -70,9 +69,8 @@ export function postWebhook(
   signal: AbortSignal,
 ): Promise<PostOutcome> {
   const url = new URL(target.url);
-  const mayGoTo = (address: string) => isPublicAddress(address) || target.isAllowed(address);
   const literal = url.hostname.replace(/^\[|\]$/g, "");
-  if (isIP(literal) !== 0 && !mayGoTo(literal)) {
+  if (isIP(literal) !== 0 && !target.isAllowed(literal)) {
     return Promise.resolve({ kind: "forbidden", why: FORBIDDEN });
   }
   const sentAt = new Date(nowMs);
@@ -80,7 +78,7 @@ export function postWebhook(
     method: "POST",
     // One message in a while: nothing to keep a connection for.
     agent: false,
-    lookup: guardedLookup(mayGoTo),
+    lookup: guardedLookup(target.isAllowed),
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     headers: {
       "content-type": "application/json",

@@ -30,7 +30,11 @@ export const WEBHOOK_BOUNDS: WebhookBounds = {
 
 export type SendOutcome =
   | { readonly kind: "delivered" }
-  | { readonly kind: "failed"; readonly reason: "queue_full" | "gone" | "forbidden" | "deadline"; readonly why: string }
+  | {
+      readonly kind: "failed";
+      readonly reason: "queue_full" | "gone" | "forbidden" | "deadline";
+      readonly why: string;
+    }
   /** The sender was closed first. */
   | { readonly kind: "unfinished" };
 
@@ -47,9 +51,10 @@ export class WebhookSender {
   readonly #bounds: WebhookBounds;
   readonly #clock: Clock;
   readonly #waiting: Waiting[] = [];
+  /** Ends pauses, then tries. */
+  readonly #closing = new AbortController();
   readonly #ended = new AbortController();
   readonly #work = new Set<Promise<void>>();
-  #isClosing = false;
 
   constructor(clock: Clock, bounds: WebhookBounds = WEBHOOK_BOUNDS) {
     this.#clock = clock;
@@ -58,7 +63,7 @@ export class WebhookSender {
 
   /** `target` is asked for before every try, as a configuration may have changed; undefined: nobody wants it any more. Never rejects. */
   send(message: WebhookMessage, target: () => WebhookTarget | undefined): Promise<SendOutcome> {
-    if (this.#isClosing) return Promise.resolve({ kind: "unfinished" });
+    if (this.#closing.signal.aborted) return Promise.resolve({ kind: "unfinished" });
     const { messagesMax, underWayMax } = this.#bounds;
     if (this.#waiting.length + this.#work.size >= messagesMax) {
       return Promise.resolve({ kind: "failed", reason: "queue_full", why: `${messagesMax} are waiting` });
@@ -71,7 +76,7 @@ export class WebhookSender {
 
   /** Waits a little for what is under way; every `send` has resolved when this does. */
   async close(): Promise<void> {
-    this.#isClosing = true;
+    this.#closing.abort();
     for (const { resolve } of this.#waiting.splice(0)) resolve({ kind: "unfinished" });
     const timer = setTimeout(() => this.#ended.abort(), this.#bounds.closeMs);
     await Promise.all(this.#work);
@@ -102,12 +107,12 @@ export class WebhookSender {
       if (outcome.kind === "forbidden") return { kind: "failed", reason: "forbidden", why: outcome.why };
       // Receivers that fail together are not asked again together.
       const pauseMs = Math.min(pauseMsMax, firstPauseMs * 2 ** tries) * (0.5 + Math.random() / 2);
-      if (this.#isClosing) return { kind: "unfinished" };
+      if (this.#closing.signal.aborted) return { kind: "unfinished" };
       if (performance.now() + pauseMs - sinceMs > deadlineMs) {
         return { kind: "failed", reason: "deadline", why: outcome.why };
       }
       await this.#pause(pauseMs);
-      if (this.#isClosing) return { kind: "unfinished" };
+      if (this.#closing.signal.aborted) return { kind: "unfinished" };
     }
   }
 
@@ -119,16 +124,16 @@ export class WebhookSender {
     }
   }
 
-  /** Ends early when the sender is closed for good. */
+  /** Ends early when the sender is closed. */
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);
-        this.#ended.signal.removeEventListener("abort", done);
+        this.#closing.signal.removeEventListener("abort", done);
         resolve();
       };
       const timer = setTimeout(done, ms).unref();
-      this.#ended.signal.addEventListener("abort", done, { once: true });
+      this.#closing.signal.addEventListener("abort", done, { once: true });
     });
   }
 }
