@@ -136,7 +136,7 @@ export function shareCounter(
   };
 }
 
-/** Start of the period that ends nearest to `endsMs`: clocks differ. */
+/** Start of the period that ends nearest to `endsMs`: clocks may differ by up to half a period. */
 function periodStartMs(boundariesMs: readonly number[], endsMs: number): number {
   let nearest = 1;
   for (let i = 2; i < boundariesMs.length; i++) {
