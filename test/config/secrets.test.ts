@@ -33,6 +33,11 @@ identity:
       plan: free
     - { key: "Hush-5-9f3kQ2", user: bob, plan: free }
     - { user: carol, key: 'Hush-6-9f3kQ2' }
+alerts:
+  webhook:
+    url: https://hooks.example.com/Hush-8-9f3kQ2
+    secret: whsec_Hush99f3kQ2Hush99f3kQ2Hush99f3kQ2Hus
+    allow_addresses: [10.0.0.0/8]
 `;
 
 const load = (text: string) => settingsFromText(text, ORIGIN, ENVIRONMENT);
