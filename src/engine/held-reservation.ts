@@ -18,6 +18,11 @@ import { overLimitRefusal } from "./refusal.ts";
 /** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
 export type UsageSource = "reported" | "counted";
 
+/** An answer on its way, see `UsageMeter`. */
+export interface InputReport {
+  inputTokens(): number | undefined;
+}
+
 /** What an admitted call holds. Exactly one of `settle` and `release` counts: the first. */
 export interface Reservation {
   /** The call was sent; `usage` is absent where it used no model tokens. Resolves when it is charged or safely queued; never rejects. */
@@ -26,9 +31,10 @@ export interface Reservation {
   release(): Promise<void>;
   /**
    * The answer has so much output so far. Holds more where that comes near to what is held; resolves with a refusal where a limit that is used up wants the
-   * stream to end (`on_exhausted: cut`). Undefined, which costs next to nothing, while enough is held. Never rejects.
+   * stream to end (`on_exhausted: cut`). Undefined, which costs next to nothing, while enough is held. Never rejects. `answer` knows of the input what the
+   * provider has said so far.
    */
-  grow(emittedTokens: number): Promise<Refusal | undefined> | undefined;
+  grow(emittedTokens: number, answer?: InputReport): Promise<Refusal | undefined> | undefined;
 }
 
 const NOTHING = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
@@ -82,18 +88,21 @@ export class HeldReservation implements Reservation {
     await this.#store.release(this.#held, actualsFor(this.#charges, undefined));
   }
 
-  grow(emittedTokens: number): Promise<Refusal | undefined> | undefined {
+  grow(emittedTokens: number, answer?: InputReport): Promise<Refusal | undefined> | undefined {
     if (!this.#isOpen) return undefined;
     const due = this.#hold.due(emittedTokens);
     if (due === undefined) return undefined;
     if (!this.#missCounted && this.#hold.isOutgrown(emittedTokens)) {
       this.#missCounted = this.#estimates.outgrew(this.#call, this.#size, emittedTokens);
     }
-    return this.#extend(due);
+    return this.#extend(due, answer?.inputTokens());
   }
 
-  async #extend({ step, outputTokens }: HoldExtension): Promise<Refusal | undefined> {
-    const subjects = extensionFor(this.#charges, outputTokens);
+  async #extend(
+    { step, outputTokens }: HoldExtension,
+    inputTokens: number | undefined,
+  ): Promise<Refusal | undefined> {
+    const subjects = extensionFor(this.#charges, outputTokens, inputTokens);
     if (subjects.every(({ charges }) => charges.every(({ need }) => need === 0))) {
       this.#hold.extended();
       return undefined;

@@ -98,7 +98,7 @@ export class Exchange implements ResponseHandler, ResponseListener {
     const emitted = this.#meter?.emittedTokens() ?? 0;
     if (emitted === 0) return;
     const { reservation, telemetry } = this.#options;
-    reservation.grow(emitted)?.then(
+    reservation.grow(emitted, this.#meter)?.then(
       (refusal) => {
         if (refusal !== undefined) this.#cutShort(refusal);
       },

@@ -44,6 +44,8 @@ export interface UsageMeter {
   inStreamError(): string | undefined;
   /** What the model has written so far, estimated in model tokens; 0 for answers that are no streams. */
   emittedTokens(): number;
+  /** What the provider has said of the whole input so far; undefined where it says so at the end only. */
+  inputTokens(): number | undefined;
 }
 
 /** A limit with how it stands for the caller, for headers. */

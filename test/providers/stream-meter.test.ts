@@ -330,6 +330,8 @@ describe("anthropic meter", () => {
     )) {
       meter.push(delta(word));
     }
+    // In the middle of the stream already: what a longer hold is priced by.
+    assert.equal(meter.inputTokens(), 60);
     const metered = meter.metered();
     assert.ok(metered.kind === "counted");
     assert.equal(metered.usage.inputTokens, 60);

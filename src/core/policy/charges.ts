@@ -2,7 +2,7 @@ import type { Estimate, Usage } from "../estimate/usage.ts";
 import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
 import type { LimitReading, LimitSpec, Meter } from "../limits/limit-spec.ts";
 import { OperationalError } from "../operational-error.ts";
-import { type BilledUsage, costOf } from "../price/cost.ts";
+import { type BilledUsage, costOf, outputCostOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
 import { type CompiledPolicy, type CompiledRule, ruleMatches } from "./compiled-policy.ts";
 import { type Endpoint, type TokenUse, tokenUseOf } from "./endpoint.ts";
@@ -34,6 +34,8 @@ export interface CallCharges {
   readonly isShared: readonly boolean[];
   /** The rules behind the charges, numbered through over all subjects. */
   readonly rules: readonly LimitRule[];
+  /** The input that holds reckon with. */
+  readonly inputTokens: number;
   /** Output that the holds with policy `expected` reckon with: when a stream outgrows it, `extensionFor` holds more. */
   readonly outputTokensHeld: number;
   /** The call's own maximum, which holds with policy `worst_case` reckon with where there is one. */
@@ -219,7 +221,7 @@ export function chargesFor(
     subjects.push({ key: keys[i], charges });
   }
   const outputTokensHeld = own === undefined || guess < own ? guess : own;
-  return { subjects, isShared, rules, outputTokensHeld, outputTokensMax: own, price, compiled };
+  return { subjects, isShared, rules, inputTokens, outputTokensHeld, outputTokensMax: own, price, compiled };
 }
 
 /** Whether a limit's hold has to grow with the output: not where the most that there can be is held already, or nothing ever is. */
@@ -239,11 +241,30 @@ function holdGrows({ rule }: CompiledRule, charges: CallCharges): boolean {
   }
 }
 
+function extensionOf(
+  compiled: CompiledRule,
+  counts: TokenCounts,
+  inputTokens: number,
+  price: ModelPrice | undefined,
+): number {
+  const held = heldPrice(compiled, price);
+  // Neither the input nor the call itself is paid for again.
+  if (compiled.rule.meter === "cost" && held !== undefined) {
+    return outputCostOf(held, inputTokens, counts.outputTokens);
+  }
+  return amountOf(compiled, counts, counts, held);
+}
+
 /**
  * What a stream that outgrows its hold holds on top, for `LimitStore.extend`: the same subjects and limits, `outputTokens` more on every limit that
- * does not hold the most already. A limit that is charged after the call holds nothing, but is looked at where it may cut.
+ * does not hold the most already. A limit that is charged after the call holds nothing, but is looked at where it may cut. In money, the output has the
+ * price that it has behind `inputTokens`: what the provider has said of the input, or what was estimated.
  */
-export function extensionFor(charges: CallCharges, outputTokens: number): readonly SubjectCharges[] {
+export function extensionFor(
+  charges: CallCharges,
+  outputTokens: number,
+  inputTokens = charges.inputTokens,
+): readonly SubjectCharges[] {
   const counts = { inputTokens: 0, cachedInputTokens: 0, outputTokens: boundedTokens(outputTokens) };
   let next = 0;
   return charges.subjects.map(({ key, charges: held }) => ({
@@ -251,7 +272,7 @@ export function extensionFor(charges: CallCharges, outputTokens: number): readon
     charges: held.map(({ spec }): Charge => {
       const compiled = charges.compiled[next++];
       const hold = holdGrows(compiled, charges)
-        ? amountOf(compiled, counts, counts, heldPrice(compiled, charges.price))
+        ? extensionOf(compiled, counts, inputTokens, charges.price)
         : 0;
       const isWatched = compiled.rule.reserve === "none" && compiled.rule.onExhausted === "cut";
       return { spec, hold, need: isWatched ? 1 : hold };

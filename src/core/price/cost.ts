@@ -71,6 +71,17 @@ export function costOf(price: ModelPrice, usage: BilledUsage): number {
   return exactCost(price, usage);
 }
 
+/** What this output alone costs of a call whose whole input has this length, which decides over the rate: an integer, rounded up. */
+export function outputCostOf(price: ModelPrice, inputTokens: number, outputTokens: number): number {
+  const { rates } = price;
+  const inForce = ratesFor(price, count(inputTokens));
+  const none = { ...rates, request: 0, output: inForce.output };
+  return costOf(
+    { rates: none, tiers: [], paidBasisPoints: price.paidBasisPoints },
+    { inputTokens: 0, outputTokens },
+  );
+}
+
 function exactCost(price: ModelPrice, usage: BilledUsage): number {
   let sum = 0n;
   forEachPart(price, usage, (amount, rate) => {

@@ -62,6 +62,11 @@ export class MessageEvents implements StreamReader {
     return this.#emitted.tokens;
   }
 
+  /** `message_start` says it. */
+  get inputTokens(): number | undefined {
+    return this.#usage === undefined ? undefined : readUsage(this.#usage)?.inputTokens;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

@@ -59,6 +59,10 @@ export class AnswerMeter implements UsageMeter {
     return 0;
   }
 
+  inputTokens(): undefined {
+    return undefined;
+  }
+
   #writtenTokens(): number {
     if (this.#call.endpoint === "embeddings" || this.#headBytes === 0) return 0;
     const head = Buffer.concat(this.#head).toString("latin1");
@@ -81,6 +85,7 @@ export const UNCOUNTED_METER: UsageMeter = {
   metered: () => ({ kind: "none" }),
   inStreamError: () => undefined,
   emittedTokens: () => 0,
+  inputTokens: () => undefined,
 };
 
 /** A usage from the estimate of the input and a count of the output. */

@@ -13,6 +13,8 @@ export interface StreamReader {
   metered(hasFinished: boolean): MeteredUsage;
   inStreamError(): string | undefined;
   readonly emittedTokens: number;
+  /** See `UsageMeter.inputTokens`. */
+  readonly inputTokens: number | undefined;
 }
 
 /** An event longer than this is not kept but watched for its usage as it passes (S3). Answers with all their output in the last event stay far below it. */
@@ -85,6 +87,10 @@ export class StreamMeter implements UsageMeter {
 
   emittedTokens(): number {
     return this.#reader.emittedTokens;
+  }
+
+  inputTokens(): number | undefined {
+    return this.#reader.inputTokens;
   }
 
   /** The usual case: whole events, with LF line ends. */

@@ -55,6 +55,10 @@ export class ChatEvents implements StreamReader {
     return this.#emitted.tokens;
   }
 
+  get inputTokens(): number | undefined {
+    return this.#usage?.inputTokens;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

@@ -66,6 +66,10 @@ export class ResponsesEvents implements StreamReader {
     return this.#emitted.tokens;
   }
 
+  get inputTokens(): number | undefined {
+    return this.#usage?.inputTokens;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

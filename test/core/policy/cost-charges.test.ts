@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { Usage } from "../../../src/core/estimate/usage.ts";
-import { actualsFor, type CallTarget, chargesFor } from "../../../src/core/policy/charges.ts";
+import { actualsFor, type CallTarget, chargesFor, extensionFor } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy, metersCost } from "../../../src/core/policy/compiled-policy.ts";
 import type { LimitRule } from "../../../src/core/policy/policy.ts";
 import { costOf } from "../../../src/core/price/cost.ts";
@@ -88,6 +88,53 @@ test("actualsFor charges what was used at the price of the call's admission, wha
   assert.equal(actualsFor(after, written)[0].charges[0].actual, 3_000 + 14_000 + 1_000_000);
   // An answer without a usage costs nothing, though it is a request.
   assert.equal(actualsFor(after, undefined)[0].charges[0].actual, 0);
+});
+
+test("extensionFor holds the price of more output in the tier of the whole input, and nothing else again (E6)", () => {
+  const rates = completeRates({ input: 1e9, output: 1e10, request: 5e14, audioOutput: 8e10 });
+  const long = completeRates({ input: 2e9, output: 3e10, request: 5e14, audioOutput: 9e10 });
+  for (const paidBasisPoints of [10_000, 7_500]) {
+    const price: ModelPrice = { rates, tiers: [{ aboveInputTokens: 1_000, rates: long }], paidBasisPoints };
+    const rules = [cost(USD), cost(2 * USD, { reserve: "worst_case" }), cost(3 * USD, { reserve: "none" })];
+    const heldFor = (inputTokens: number, said?: number) => {
+      const size = { inputTokens, outputTokensMax: undefined, outputTokensExpected: 10 };
+      const charges = chargesFor(policyOf(rules, priced(price)), ALICE, CHAT, size, NOW_MS);
+      return extensionFor(charges, 100, said).flatMap((subject) => subject.charges.map(({ hold }) => hold));
+    };
+    const paid = (usdPerMillion: number) => (100 * usdPerMillion * 1_000 * paidBasisPoints) / 10_000;
+    assert.deepEqual(heldFor(1_000), [paid(10), paid(80), 0]);
+    assert.deepEqual(heldFor(1_001), [paid(30), paid(90), 0]);
+    // The provider's own word on the input is better than any estimate.
+    assert.deepEqual(heldFor(900, 1_001), [paid(30), paid(90), 0]);
+    assert.deepEqual(heldFor(1_200, 1_000), [paid(10), paid(80), 0]);
+  }
+});
+
+test("a hold and its extensions never come to less than the call costs, nor to more than a nano-dollar each above it (E6)", () => {
+  const rate = fc.integer({ min: 0, max: 1e11 });
+  const arbitrary = fc.record({
+    rates: fc.record({ input: rate, output: rate, request: rate }),
+    tier: fc.record({ input: rate, output: rate, request: rate }),
+    inputTokens: fc.integer({ min: 0, max: 2_000 }),
+    slices: fc.array(fc.integer({ min: 1, max: 5_000 }), { maxLength: 6 }),
+  });
+  fc.assert(
+    fc.property(arbitrary, ({ rates, tier, inputTokens, slices }) => {
+      const price = {
+        ...flatPrice(completeRates(rates)),
+        tiers: [{ aboveInputTokens: 1_000, rates: completeRates(tier) }],
+      };
+      const size = { inputTokens, outputTokensMax: undefined, outputTokensExpected: 7 };
+      const charges = chargesFor(policyOf([cost(1e6 * USD)], priced(price)), ALICE, CHAT, size, NOW_MS);
+      const holdOf = (subjects: typeof charges.subjects) => subjects[0].charges[0].hold;
+      let held = holdOf(charges.subjects);
+      for (const slice of slices) held += holdOf(extensionFor(charges, slice));
+      const outputTokens = slices.reduce((sum, slice) => sum + slice, 7);
+      const whole = costOf(price, { inputTokens, outputTokens });
+      assert.ok(held >= whole && held <= whole + slices.length, `${held} of ${whole}`);
+    }),
+    runs(300),
+  );
 });
 
 test("chargesFor refuses a model without a price where an enforced limit counts money, naming both, and only there (E6)", () => {
