@@ -9,6 +9,23 @@ const MILLION = 1_000_000;
 const optionalRate = (usdPerMillion: number | undefined) =>
   usdPerMillion === undefined ? undefined : rateOfUsd(usdPerMillion);
 
+/** In ten-thousandths of the usual price. */
+function tierShares(
+  tiers: Readonly<Record<string, number>> | undefined,
+): ReadonlyMap<string, number> | undefined {
+  if (tiers === undefined) return undefined;
+  return new Map(Object.entries(tiers).map(([tier, times]) => [tier, Math.round(times * BASIS_POINTS)]));
+}
+
+function providerTiers(file: FileShape): ReadonlyMap<string, ReadonlyMap<string, number>> {
+  const tiers = new Map<string, ReadonlyMap<string, number>>();
+  for (const [provider, shape] of Object.entries(file.providers ?? {})) {
+    const shares = tierShares(shape.service_tiers);
+    if (shares !== undefined) tiers.set(provider, shares);
+  }
+  return tiers;
+}
+
 function ownPrice(shape: PriceShape): OwnPrice {
   const rates = {
     input: rateOfUsd(shape.input),
@@ -21,7 +38,7 @@ function ownPrice(shape: PriceShape): OwnPrice {
     model: shape.model,
     provider: shape.provider,
     fromMs: (shape.from === undefined ? undefined : parseFrom(shape.from)) ?? Number.NEGATIVE_INFINITY,
-    price: flatPrice(completeRates(rates)),
+    price: { ...flatPrice(completeRates(rates)), serviceTiers: tierShares(shape.service_tiers) },
   };
 }
 
@@ -42,6 +59,7 @@ export function compilePrices(file: FileShape): PriceSettings {
   return {
     own: file.prices.map(ownPrice),
     paidBasisPoints: paidShares(file),
+    serviceTiers: providerTiers(file),
     unknown:
       unknown === "refuse"
         ? undefined

@@ -13,7 +13,7 @@ import {
   URL_ALLOWED,
 } from "./connections.ts";
 import { DURATION_ALLOWED, DURATION_PATTERN } from "./duration.ts";
-import { discountSchema, priceSchema, unknownPriceSchema } from "./price-schema.ts";
+import { discountSchema, priceSchema, serviceTiersSchema, unknownPriceSchema } from "./price-schema.ts";
 
 /*
  * The shape of the file: keys, types, defaults. No transformations, so that the JSON Schema and `SluiceOptions` describe the same thing. What needs
@@ -195,6 +195,9 @@ const providerSchema = z.strictObject({
     .optional(),
   discount: discountSchema().describe(
     "Off the catalogue's prices: 0.15 for 15 % less. Own prices are what is paid.",
+  ),
+  service_tiers: serviceTiersSchema().describe(
+    "How many times the catalogue's prices model tokens cost where a call is served as flex, priority, fast, us, …; once, where nothing is said.",
   ),
 });
 

@@ -1,18 +1,40 @@
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
-import { parseFrom } from "./price-schema.ts";
+import { parseFrom, TIER_NAME } from "./price-schema.ts";
+import type { KeyPath } from "./problem.ts";
 
 /** The providers that a file names, or those that there are where it names none. */
 const providerNames = (file: RawMap): readonly string[] =>
   file.providers === undefined ? ["openai", "anthropic"] : Object.keys(asMap(file.providers));
+
+/** What providers call the usual way of serving: its price is the price. */
+const USUAL_TIERS = ["default", "standard", "standard_only", "auto", "on_demand"];
+
+function checkTiers(tiers: unknown, path: KeyPath, report: Report): void {
+  for (const tier of Object.keys(asMap(tiers))) {
+    const at = { path: [...path, "service_tiers", tier], atKey: true };
+    if (!TIER_NAME.test(tier))
+      report({ ...at, message: "allowed: lower-case letters and underscores, up to 32" });
+    else if (USUAL_TIERS.includes(tier)) {
+      report({
+        ...at,
+        message: `what is served as ${tier} has the usual price; allowed: flex, priority, fast, …`,
+      });
+    }
+  }
+}
 
 /** What is wrong with own prices that takes more than one of them, or the providers, to see. */
 export function checkPrices(file: RawMap, report: Report): void {
   const providers = providerNames(file);
   const aliases = asMap(file.aliases);
   const seen = new Set<string>();
+  for (const [provider, shape] of Object.entries(asMap(file.providers))) {
+    checkTiers(asMap(shape).service_tiers, ["providers", provider], report);
+  }
   asList(file.prices).forEach((entry, i) => {
     const price = asMap(entry);
     const path = ["prices", i];
+    checkTiers(price.service_tiers, path, report);
     const provider = asText(price.provider);
     const model = asText(price.model);
     if (provider !== undefined && !providers.includes(provider)) {

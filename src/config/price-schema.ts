@@ -40,6 +40,28 @@ export const discountSchema = () =>
     .multipleOf(0.0001, { error: SHARE_ALLOWED })
     .optional();
 
+const TIER_ALLOWED =
+  "how many times the usual price of model tokens, from 0 to 100 with four decimals at most, such as 0.5";
+const TIERS_ALLOWED = "ways of serving with their prices, such as { flex: 0.5, priority: 2 }";
+const TIER_MAX = 100;
+/** As providers call them. */
+export const TIER_NAME = /^[a-z][a-z_]{0,31}$/;
+
+/** Ways of serving by how many times the usual price they cost. */
+export const serviceTiersSchema = () =>
+  z
+    .record(
+      z.string(),
+      z
+        .number({ error: TIER_ALLOWED })
+        .min(0, { error: TIER_ALLOWED })
+        .max(TIER_MAX, { error: TIER_ALLOWED })
+        .multipleOf(0.0001, { error: TIER_ALLOWED }),
+      { error: TIERS_ALLOWED },
+    )
+    .meta({ propertyNames: { pattern: TIER_NAME.source } })
+    .optional();
+
 export const priceSchema = z
   .strictObject({
     model: z
@@ -63,6 +85,9 @@ export const priceSchema = z
       .max(1, { error: REQUEST_ALLOWED })
       .optional()
       .describe("US dollars per call, beside its tokens."),
+    service_tiers: serviceTiersSchema().describe(
+      "How many times the price its model tokens cost where a call is served as flex, priority, …; once, where nothing is said.",
+    ),
     from: z
       .string({ error: FROM_ALLOWED })
       .refine((text) => parseFrom(text) !== undefined, { error: FROM_ALLOWED })

@@ -48,16 +48,16 @@ export class CallEstimates {
     const { model } = target;
     const { feature, plan } = caller;
     const provider = providerOf(target);
-    const { inputShape, outputTokensMax, answers, effort } = size;
+    const { inputShape, outputTokensMax, answers, effort, serviceTier } = size;
     const inputTokens = Math.round(
       this.#input.correct({ provider, model, shape: inputShape, feature }, size.inputTokens),
     );
-    if (use === "input") return { inputTokens, outputTokensMax };
+    if (use === "input") return { inputTokens, outputTokensMax, serviceTier };
     const outputTokensExpected = this.#output.expect(
       { provider, model, feature, plan, effort },
       { inputTokens, outputTokensMax, answers: answers ?? 1 },
     );
-    return { inputTokens, outputTokensMax, outputTokensExpected };
+    return { inputTokens, outputTokensMax, outputTokensExpected, serviceTier };
   }
 
   /**

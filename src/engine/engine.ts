@@ -28,6 +28,7 @@ import { headerLimits } from "./header-limits.ts";
 import { HeldReservation } from "./held-reservation.ts";
 import { isUnavailable } from "./pending-steps.ts";
 import { closingRefusal, queueRefusal, refusalOf } from "./refusal.ts";
+import { UncountedCost } from "./uncounted-cost.ts";
 import { type Try, WaitingCalls } from "./waiting-calls.ts";
 
 /** What is asked of the engine before a call is sent. */
@@ -72,6 +73,7 @@ export class Engine {
   readonly #exchange: EstimateExchange | undefined;
   readonly #waiting: WaitingCalls<Ask>;
   readonly #alerts: BudgetAlerts;
+  readonly #uncounted: UncountedCost;
   #policy: CompiledPolicy;
 
   /** `store` and `fallback` are owned by whoever made them; close them after `stop`. */
@@ -91,6 +93,7 @@ export class Engine {
     this.#telemetry = options.telemetry;
     this.#clock = options.clock;
     this.#estimates = new CallEstimates(options.telemetry);
+    this.#uncounted = new UncountedCost(options.telemetry);
     this.#alerts = new BudgetAlerts(
       options.store,
       this.#store.claims,
@@ -160,6 +163,11 @@ export class Engine {
       : this.#decide(ask, outcome, 0);
   }
 
+  /** A call to `path` is passed on unread: what it costs, nobody counts. */
+  passedUnread(account: string, path: string): void {
+    if (this.#policy.metersCost) this.#uncounted.unread(account, path);
+  }
+
   #ask(call: CallRequest, waitedMs: number): Ask {
     const { caller, target } = call;
     const policy = this.#policy;
@@ -212,6 +220,7 @@ export class Engine {
           charges,
           outcome.held,
           this.#alerts,
+          this.#uncounted,
         );
         return { kind: "admitted", reservation, limits, waitedMs };
       }

@@ -14,6 +14,7 @@ import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
 import type { Held } from "./guarded-outcome.ts";
 import type { GuardedStore } from "./guarded-store.ts";
 import { overLimitRefusal } from "./refusal.ts";
+import type { UncountedCost } from "./uncounted-cost.ts";
 
 /** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
 export type UsageSource = "reported" | "counted";
@@ -48,6 +49,7 @@ export class HeldReservation implements Reservation {
   readonly #charges: CallCharges;
   readonly #held: Held;
   readonly #alerts: BudgetAlerts;
+  readonly #uncounted: UncountedCost;
   readonly #hold: GrowingHold;
   #missCounted = false;
   #isOpen = true;
@@ -60,6 +62,7 @@ export class HeldReservation implements Reservation {
     charges: CallCharges,
     held: Held,
     alerts: BudgetAlerts,
+    uncounted: UncountedCost,
   ) {
     this.#store = store;
     this.#estimates = estimates;
@@ -68,6 +71,7 @@ export class HeldReservation implements Reservation {
     this.#charges = charges;
     this.#held = held;
     this.#alerts = alerts;
+    this.#uncounted = uncounted;
     this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
   }
 
@@ -77,6 +81,7 @@ export class HeldReservation implements Reservation {
     if (usage !== undefined && source === "reported") {
       this.#estimates.learn(this.#call, this.#size, usage, this.#missCounted);
     }
+    if (usage !== undefined) this.#uncounted.served(this.#call.target, this.#charges.price, usage);
     const service = serviceOf(usage ?? NOTHING);
     await this.#store.settle(this.#held, actualsFor(this.#charges, usage), service);
     this.#alerts.used(this.#charges);

@@ -85,6 +85,12 @@ export async function forwardCall(options: ForwardOptions): Promise<void> {
       sendAnswer(shown.response, format.refusal(decision.refusal, requestId), headers);
       return;
     }
+    if (endpoint === "other" && method === "POST") {
+      engine.passedUnread(
+        `${route.provider.name}/${route.provider.account.name}`,
+        recognisedPath(route.path),
+      );
+    }
     const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
     await relay(shown, call, body, decision, headers);
   } catch (error) {

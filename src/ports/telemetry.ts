@@ -19,6 +19,8 @@ export type TelemetryEvent =
   | "reservation-unsettled"
   | "usage-missing"
   | "price-unknown"
+  | "tier-unpriced"
+  | "cost-unread"
   | "usage-implausible"
   | "calibration-drifted"
   | "stream-cut"

@@ -21,6 +21,10 @@ function usageOf(synthesis: Synthesis, choices: readonly SyntheticText[]): Answe
   };
 }
 
+/** As OpenAI says it: a tier that was asked for by name, else the usual one. */
+export const servedAs = (asked: unknown): string =>
+  asked === "flex" || asked === "priority" ? asked : "default";
+
 /** OpenAI's own shape of a usage for chats and completions. */
 export function chatUsage({ inputTokens, outputTokens }: AnswerUsage): Readonly<Record<string, unknown>> {
   return {
@@ -46,7 +50,7 @@ export function synthesiseChat(synthesis: Synthesis): Answer {
     object,
     created: SYNTHETIC_EPOCH_S,
     model: body.model,
-    service_tier: "default",
+    service_tier: servedAs(body.service_tier),
     system_fingerprint: `fp_${seed.hex.slice(-10)}`,
   });
   if (body.stream !== true)

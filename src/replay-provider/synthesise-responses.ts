@@ -1,5 +1,6 @@
 import { type Answer, type AnswerUsage, jsonAnswer, sse, streamAnswer } from "./answer.ts";
 import { SYNTHETIC_EPOCH_S, type Synthesis } from "./synthesis.ts";
+import { servedAs } from "./synthesise-openai.ts";
 import { type SyntheticText, syntheticText } from "./synthetic-text.ts";
 import { outputTokensMaxOf } from "./token-count.ts";
 
@@ -42,7 +43,7 @@ function response(synthesis: Synthesis, made: SyntheticText, usage: AnswerUsage)
     parallel_tool_calls: true,
     previous_response_id: null,
     reasoning: { effort: null, summary: null },
-    service_tier: "default",
+    service_tier: servedAs(body.service_tier),
     store: body.store ?? true,
     temperature: body.temperature ?? 1,
     text: { format: { type: "text" } },

@@ -47,6 +47,16 @@ const EVENTS: Readonly<
     help: "Calls under a limit on cost whose model has no known price, by what was done.",
     labels: ["price"],
   },
+  "tier-unpriced": {
+    name: "sluice_tiers_unpriced_total",
+    help: "Calls under a limit on cost that were served in a way whose price is not known, at the usual price.",
+    labels: ["tier"],
+  },
+  "cost-unread": {
+    name: "sluice_costs_unread_total",
+    help: "Calls that were passed on unread while limits count money: whatever they cost is not counted. By what they are.",
+    labels: ["path"],
+  },
   "calibration-drifted": {
     name: "sluice_calibration_drifts_total",
     help: "Times that the input estimates of a model have moved by more than a tenth; the log names the model.",

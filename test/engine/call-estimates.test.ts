@@ -23,7 +23,11 @@ const lengthOf = (i: number) => ((i * 377) % 1_000) + 1;
 
 test("CallEstimates gives the size back as it came while nothing is known", () => {
   const estimates = new CallEstimates(new RecordingTelemetry());
-  assert.deepEqual(estimates.sizeOf(CALL), { ...SIZE, outputTokensExpected: undefined });
+  assert.deepEqual(estimates.sizeOf(CALL), {
+    ...SIZE,
+    outputTokensExpected: undefined,
+    serviceTier: undefined,
+  });
   const other = { ...CALL, target: { ...TARGET, endpoint: "other" as const } };
   assert.equal(estimates.sizeOf(other), SIZE);
 });

@@ -151,4 +151,56 @@ describe("meter of an answer in one object", () => {
       },
     );
   });
+
+  test("reports how a call was served, in the provider's word, wherever that stands (E6)", () => {
+    const tierOf = (meter: UsageMeter, answer: unknown, framed = false) => {
+      const text = JSON.stringify(answer);
+      meter.push(Buffer.from(framed ? `data: ${text}\n\n` : text));
+      if (framed) meter.push(Buffer.from("data: [DONE]\n\n"));
+      const metered = meter.metered();
+      return metered.kind === "reported" ? metered.usage.serviceTier : metered.kind;
+    };
+    const usage = { prompt_tokens: 1, completion_tokens: 2 };
+    assert.equal(tierOf(chat().meter, { service_tier: "flex", usage }), "flex");
+    assert.equal(tierOf(chat().meter, { usage, choices: [], service_tier: "priority" }), "priority");
+    for (const odd of [null, 7, "", "x".repeat(33), {}]) {
+      assert.equal(tierOf(chat().meter, { service_tier: odd, usage }), undefined, JSON.stringify(odd));
+    }
+    const streamed = (endpoint: "chat_completions" | "responses") => {
+      const body = Buffer.from('{"model":"gpt-4o","stream":true,"input":"","messages":[]}');
+      return openaiFormat.meter(openaiFormat.parseCall(endpoint, body), 200, "text/event-stream");
+    };
+    const chunk = { choices: [], service_tier: "flex", usage };
+    assert.equal(tierOf(streamed("chat_completions"), chunk, true), "flex");
+    const response = { service_tier: "flex", usage: { input_tokens: 1, output_tokens: 2 } };
+    assert.equal(tierOf(streamed("responses"), { type: "response.completed", response }, true), "flex");
+    // Also where the event is too long to be kept.
+    const long = { ...response, output: "x".repeat(300_000) };
+    assert.equal(tierOf(streamed("responses"), { type: "response.completed", response: long }, true), "flex");
+    const message = (fields: object) => {
+      const call = anthropicFormat.parseCall(
+        "messages",
+        Buffer.from('{"model":"claude-opus-4-8","messages":[]}'),
+      );
+      return tierOf(anthropicFormat.meter(call, 200, JSON_TYPE), {
+        usage: { input_tokens: 1, output_tokens: 2, ...fields },
+      });
+    };
+    assert.equal(message({ service_tier: "standard", inference_geo: "global" }), "standard");
+    assert.equal(message({ service_tier: "priority", speed: "standard" }), "priority");
+    assert.equal(message({ service_tier: "standard", speed: "fast" }), "fast");
+    assert.equal(message({ service_tier: "standard", inference_geo: "us" }), "us");
+  });
+
+  test("parseCall says how a call wants to be served (E6)", () => {
+    const asked = (format: typeof openaiFormat, endpoint: "chat_completions" | "messages", fields: object) =>
+      format.parseCall(endpoint, Buffer.from(JSON.stringify({ model: "m", messages: [], ...fields })))
+        .estimate.serviceTier;
+    assert.equal(asked(openaiFormat, "chat_completions", { service_tier: "flex" }), "flex");
+    assert.equal(asked(openaiFormat, "chat_completions", { service_tier: { flex: 1 } }), undefined);
+    assert.equal(asked(openaiFormat, "chat_completions", {}), undefined);
+    assert.equal(asked(anthropicFormat, "messages", { service_tier: "auto" }), undefined);
+    assert.equal(asked(anthropicFormat, "messages", { speed: "fast" }), "fast");
+    assert.equal(asked(anthropicFormat, "messages", { inference_geo: "us" }), "us");
+  });
 });

@@ -217,6 +217,7 @@ describe("parseCall", () => {
       inputShape: "embeddings/text",
       outputTokensMax: 0,
       answers: 1,
+      serviceTier: undefined,
       effort: undefined,
     });
   });

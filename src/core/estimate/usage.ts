@@ -22,6 +22,8 @@ export interface Usage {
   readonly audioOutputTokens?: number;
   /** Searches that the provider made and bills. Absent: none. */
   readonly webSearches?: number;
+  /** How the provider says that it has served the call, in its own word (`flex`, `priority`). Absent: it has said nothing. */
+  readonly serviceTier?: string;
 }
 
 /** What a call is expected to use, before it is sent. */
@@ -35,4 +37,6 @@ export interface Estimate {
   readonly answers?: number | undefined;
   /** How hard the model is asked to think, as the caller names it. Absent: nothing was said. */
   readonly effort?: string | undefined;
+  /** How the caller wants the call to be served, in the provider's own word. Absent: as usual. */
+  readonly serviceTier?: string | undefined;
 }

@@ -4,6 +4,7 @@ import type { LimitReading, LimitSpec, Meter } from "../limits/limit-spec.ts";
 import { OperationalError } from "../operational-error.ts";
 import { type BilledUsage, costOf, outputCostOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
+import { inServiceTier } from "../price/service-tier.ts";
 import { type CompiledPolicy, type CompiledRule, ruleMatches } from "./compiled-policy.ts";
 import { type Endpoint, type TokenUse, tokenUseOf } from "./endpoint.ts";
 import { guessedOutput, heldPrice, roomFor } from "./output-guess.ts";
@@ -40,7 +41,7 @@ export interface CallCharges {
   readonly outputTokensHeld: number;
   /** The call's own maximum, which holds with policy `worst_case` reckon with where there is one. */
   readonly outputTokensMax: number | undefined;
-  /** What the model cost at admission: what is held and settled, however long the call takes (E6). Absent where nothing is charged in money. */
+  /** What the model cost at admission, in the tier that was asked for: what is held and settled, however long the call takes (E6). Absent where nothing is charged in money. */
   readonly price: ModelPrice | undefined;
   /** Internal to this module: the compiled rules in the order of `rules`. */
   readonly compiled: readonly CompiledRule[];
@@ -200,7 +201,8 @@ export function chargesFor(
   const use = tokenUseOf(target.endpoint);
   const applying = applyingRules(policy, caller, target, use);
   const { keys, isShared, counts, rules: compiled } = applying;
-  const price = priceOf(policy, applying, target, nowMs);
+  const quoted = priceOf(policy, applying, target, nowMs);
+  const price = quoted === undefined ? undefined : inServiceTier(quoted, size.serviceTier);
   const inputTokens = boundedTokens(size.inputTokens);
   const hasOutput = use === "input_and_output";
   const own =
@@ -296,6 +298,17 @@ export function cuttingRule(
   );
 }
 
+/** The tier that a call was served in, as the provider says; else the one that was asked for. */
+function settledPrice({ price }: CallCharges, { serviceTier }: Usage): ModelPrice | undefined {
+  return price === undefined || serviceTier === undefined ? price : inServiceTier(price, serviceTier);
+}
+
+/** What the call costs, in nano-USD; undefined where no limit counts money, so that nobody has asked for a price. */
+export function costOfCall(charges: CallCharges, usage: Usage): number | undefined {
+  const price = settledPrice(charges, usage);
+  return price === undefined ? undefined : costOf(price, usage);
+}
+
 /**
  * What a call really used, in the shape of its charges, for `LimitStore.settle`; money at the price of its admission. Without a usage (an error
  * answer) the request itself still counts, and costs nothing; a call that was never sent is released instead.
@@ -309,7 +322,7 @@ export function actualsFor(
     cachedInputTokens: boundedTokens(usage?.cachedInputTokens ?? 0),
     outputTokens: boundedTokens(usage?.outputTokens ?? 0),
   };
-  const price = usage === undefined ? undefined : charges.price;
+  const price = usage === undefined ? undefined : settledPrice(charges, usage);
   const billed = usage ?? counts;
   let next = 0;
   return charges.subjects.map(({ key, charges: held }) => ({

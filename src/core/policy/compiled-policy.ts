@@ -85,6 +85,8 @@ export class CompiledPolicy {
   readonly mayWait: boolean;
   /** How much of a waiting room there is. */
   readonly room: RoomBounds;
+  /** Whether any limit counts money. */
+  readonly metersCost: boolean;
   /** For limits on cost. */
   readonly prices: PriceSource;
   readonly #source: PolicySource;
@@ -99,6 +101,7 @@ export class CompiledPolicy {
     this.outputTokensDefault = source.outputTokensDefault;
     this.mayWait = [...source.plans.values()].some(({ maxWaitMs }) => maxWaitMs > 0);
     this.room = source.room;
+    this.metersCost = metersCost(source);
     for (const name of source.plans.keys()) {
       this.#withKey.set(name, new Map());
       this.#withoutKey.set(name, new Map());

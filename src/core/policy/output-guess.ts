@@ -1,11 +1,12 @@
 import { costOf, outputRoomFor } from "../price/cost.ts";
 import { type ModelPrice, worstPrice } from "../price/model-price.ts";
+import { dearestTier } from "../price/service-tier.ts";
 import type { CompiledRule } from "./compiled-policy.ts";
 import { outputRoom } from "./token-amount.ts";
 
-/** What a rule holds by: with `worst_case`, a call of which only the size is known is of the dearest kind. */
+/** What a rule holds by: with `worst_case`, a call of which only the size is known is of the dearest kind, in the dearest tier. */
 export const heldPrice = ({ rule }: CompiledRule, price: ModelPrice | undefined): ModelPrice | undefined =>
-  price !== undefined && rule.reserve === "worst_case" ? worstPrice(price) : price;
+  price !== undefined && rule.reserve === "worst_case" ? worstPrice(dearestTier(price)) : price;
 
 /**
  * Of a limit that a call of which nothing is known may take with its output. A tenth leaves room for ten such calls: were a guess as large as

@@ -38,6 +38,10 @@ export interface ModelPrice {
   readonly tiers: readonly PriceTier[];
   /** What is paid of the list price, in ten-thousandths: 10,000 without a discount. */
   readonly paidBasisPoints: number;
+  /** What model tokens cost that are served in another way (`flex`, `priority`), in ten-thousandths of these rates; see `service-tier.ts`. */
+  readonly serviceTiers?: ReadonlyMap<string, number> | undefined;
+  /** Of a price in such a tier: the usual one. */
+  readonly standard?: ModelPrice | undefined;
 }
 
 /** All of a price. */

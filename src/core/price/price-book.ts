@@ -24,6 +24,8 @@ export interface PriceSettings {
   readonly own: readonly OwnPrice[];
   /** What is paid of the catalogue's prices, in ten-thousandths, by `PROVIDER/ACCOUNT`; all of it where there is no entry. */
   readonly paidBasisPoints: ReadonlyMap<string, number>;
+  /** What model tokens cost that are served in another way, in ten-thousandths of the catalogue's prices, by Sluice's name of the provider. */
+  readonly serviceTiers?: ReadonlyMap<string, ReadonlyMap<string, number>> | undefined;
   /** Of models that nobody knows a price of; absent where calls of such a model are refused by limits on cost. */
   readonly unknown: ModelPrice | undefined;
 }
@@ -129,8 +131,9 @@ export class PriceBook implements PriceSource {
     if (model === "" || model.length > MODEL_LENGTH_MAX) return assumed;
     const provider = account.split("/", 1)[0];
     const paid = paidBasisPoints.get(account) ?? BASIS_POINTS;
+    const serviceTiers = this.#settings.serviceTiers?.get(provider);
     const catalogue = (this.#catalogue(provider, model) ?? []).map((entry) =>
-      listed({ ...entry, price: { ...entry.price, paidBasisPoints: paid } }),
+      listed({ ...entry, price: { ...entry.price, paidBasisPoints: paid, serviceTiers } }),
     );
     const own = this.#patterns
       .filter((pattern) => (pattern.provider ?? provider) === provider && pattern.matches(model))

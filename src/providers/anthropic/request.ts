@@ -48,10 +48,17 @@ function parseKnown(endpoint: "messages" | "count_tokens", body: Buffer): Parsed
       inputShape: counter.shapeAt(endpoint),
       outputTokensMax,
       effort: effortOf(value),
+      serviceTier: tierAskedFor(value),
     },
     upstreamBody: body,
     usageSpliced: false,
   };
+}
+
+/** `service_tier` leaves it to the provider, which says in its answer what it has done. */
+function tierAskedFor({ speed, inference_geo }: JsonObject): string | undefined {
+  if (speed === "fast") return "fast";
+  return inference_geo === "us" ? "us" : undefined;
 }
 
 /** A thinking budget by its power of two, since a few tokens more are no other effort; `adaptive`, `disabled` as they stand. */

@@ -1,6 +1,7 @@
 import type { Usage } from "../../core/estimate/usage.ts";
 import { isJsonObject, type JsonObject } from "../http/body-json.ts";
 import { coherentUsage, reportedCount, reportsAny } from "../http/reported-usage.ts";
+import { tierOf, withTier } from "../http/service-tier.ts";
 
 /** The usage object of a message; `input_tokens` leaves out what the cache wrote and read, `inputTokens` has all. `undefined` where a number is absurd or none is there. */
 export function readUsage(usage: JsonObject): Usage | undefined {
@@ -19,7 +20,14 @@ export function readUsage(usage: JsonObject): Usage | undefined {
     outputTokens,
     reasoningTokens: 0,
     ...billedApart(usage),
+    ...withTier(servedAs(usage)),
   });
+}
+
+/** Whichever of the three ways of serving that have a price of their own comes first. */
+function servedAs({ service_tier, speed, inference_geo }: JsonObject): string | undefined {
+  if (speed === "fast") return "fast";
+  return inference_geo === "us" ? "us" : tierOf(service_tier);
 }
 
 /** What has a price of its own: cache writes that are kept for an hour, and searches. Only what is there, which it seldom is. */

@@ -10,14 +10,14 @@ const HEAD_BYTES_MAX = 262_144;
 /** Members whose texts a model wrote, in the answers of all endpoints. */
 const WRITTEN = /"(?:content|text|arguments|reasoning_content|reasoning|refusal|thinking)"\s*:\s*"/g;
 
-/** Reads a provider's own usage object; `undefined` where it is absurd. */
-export type UsageReader = (usage: JsonObject) => Usage | undefined;
+/** Reads a provider's own usage object, and the `service_tier` beside it; `undefined` where it is absurd. */
+export type UsageReader = (usage: JsonObject, tier?: unknown) => Usage | undefined;
 
 /** Watches an answer in one JSON object for its top-level `usage`, wherever it stands and however long the answer is. */
 export class AnswerMeter implements UsageMeter {
   readonly #call: ParsedCall;
   readonly #readUsage: UsageReader;
-  readonly #watcher = new JsonWatcher({ paths: ["usage", "error"], capture: true });
+  readonly #watcher = new JsonWatcher({ paths: ["usage", "error", "service_tier"], capture: true });
   #head: Buffer[] = [];
   #headBytes = 0;
   #bytes = 0;
@@ -44,7 +44,9 @@ export class AnswerMeter implements UsageMeter {
 
   metered(): MeteredUsage {
     const usage = parsed(this.#watcher.text("usage"));
-    const reported = isJsonObject(usage) ? this.#readUsage(usage) : undefined;
+    const reported = isJsonObject(usage)
+      ? this.#readUsage(usage, parsed(this.#watcher.text("service_tier")))
+      : undefined;
     if (reported !== undefined) return { kind: "reported", usage: reported };
     if (isJsonObject(parsed(this.#watcher.text("error")))) return { kind: "none" };
     return { kind: "counted", usage: countedUsage(this.#call, this.#writtenTokens()) };

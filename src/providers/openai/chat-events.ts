@@ -21,7 +21,7 @@ const COLON = 0x3a;
 
 /** Reads the chunks of streamed chat completions and legacy completions, of OpenAI and of hosts that are compatible with it. */
 export class ChatEvents implements StreamReader {
-  readonly watchedPaths: readonly string[] = ["usage"];
+  readonly watchedPaths: readonly string[] = ["usage", "service_tier"];
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
   #usage: Usage | undefined;
@@ -41,7 +41,10 @@ export class ChatEvents implements StreamReader {
 
   readWatched(watched: JsonWatcher): void {
     const usage = watched.text("usage");
-    if (usage !== undefined) this.#readParsed(`data: {"usage":${usage},"choices":[]}`);
+    const tier = watched.text("service_tier") ?? "null";
+    if (usage !== undefined) {
+      this.#readParsed(`data: {"usage":${usage},"service_tier":${tier},"choices":[]}`);
+    }
   }
 
   metered(hasFinished: boolean): MeteredUsage {
@@ -107,10 +110,12 @@ export class ChatEvents implements StreamReader {
   }
 
   #usageOf(chunk: JsonObject): Usage | undefined {
-    if (isJsonObject(chunk.usage)) return readUsage(chunk.usage);
+    if (isJsonObject(chunk.usage)) return readUsage(chunk.usage, chunk.service_tier);
     // Groq's own place for it, also where it was not asked for.
     const groq = chunk.x_groq;
-    return isJsonObject(groq) && isJsonObject(groq.usage) ? readUsage(groq.usage) : undefined;
+    return isJsonObject(groq) && isJsonObject(groq.usage)
+      ? readUsage(groq.usage, chunk.service_tier)
+      : undefined;
   }
 
   #addDelta(delta: JsonObject): void {

@@ -4,6 +4,7 @@ import type { Endpoint, ParsedCall } from "../../ports/provider-format.ts";
 import { isJsonObject, isNonEmptyArray, type JsonObject, parseJsonObject } from "../http/body-json.ts";
 import { withUsageIncluded } from "../http/json-splice.ts";
 import { cappedProduct, countOf, type FieldWording, modelOf, streamOf } from "../http/request-fields.ts";
+import { tierOf } from "../http/service-tier.ts";
 import { uncountedCall } from "../http/uncounted-call.ts";
 import { addInputTokens } from "./input-tokens.ts";
 
@@ -55,6 +56,7 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
       outputTokensMax,
       answers,
       effort: effortOf(value),
+      serviceTier: tierOf(value.service_tier),
     },
     upstreamBody: spliced ?? body,
     usageSpliced: spliced !== undefined,

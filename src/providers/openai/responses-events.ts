@@ -25,7 +25,7 @@ const PARSED: ReadonlySet<string> = new Set([
 
 /** Reads the events of a streamed response of the Responses API. */
 export class ResponsesEvents implements StreamReader {
-  readonly watchedPaths: readonly string[] = ["response.usage", "response.error"];
+  readonly watchedPaths: readonly string[] = ["response.usage", "response.error", "response.service_tier"];
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
   #usage: Usage | undefined;
@@ -52,8 +52,10 @@ export class ResponsesEvents implements StreamReader {
 
   readWatched(watched: JsonWatcher): void {
     const usage = watched.text("response.usage");
-    if (usage !== undefined)
-      this.#readParsed(parsedEvent(`data: {"response":{"usage":${usage}}}`) as JsonObject);
+    if (usage === undefined) return;
+    const tier = watched.text("response.service_tier") ?? "null";
+    const parsed = parsedEvent(`data: {"response":{"usage":${usage},"service_tier":${tier}}}`);
+    if (isJsonObject(parsed)) this.#readParsed(parsed);
   }
 
   metered(): MeteredUsage {
@@ -83,7 +85,8 @@ export class ResponsesEvents implements StreamReader {
     const response = event.response;
     if (!isJsonObject(response)) return;
     if (isJsonObject(response.error)) this.#error ??= errorCodeOf(response.error);
-    if (isJsonObject(response.usage)) this.#usage = readUsage(response.usage) ?? this.#usage;
+    if (isJsonObject(response.usage))
+      this.#usage = readUsage(response.usage, response.service_tier) ?? this.#usage;
   }
 }
 

@@ -1,12 +1,16 @@
 import type { Usage } from "../../core/estimate/usage.ts";
 import { isJsonObject, type JsonObject } from "../http/body-json.ts";
 import { coherentUsage, reportedCount, reportsAny } from "../http/reported-usage.ts";
+import { tierOf, withTier } from "../http/service-tier.ts";
 
 const INPUT_DETAILS = ["prompt_tokens_details", "input_tokens_details", "prompt_token_details"];
 const OUTPUT_DETAILS = ["completion_tokens_details", "output_tokens_details"];
 
-/** The usage object of chat completions, completions and embeddings, or of the Responses API. `undefined` where a number is absurd or none is there. */
-export function readUsage(usage: JsonObject): Usage | undefined {
+/**
+ * The usage object of chat completions, completions and embeddings, or of the Responses API. `undefined` where a number is absurd or none is there. `tier` is
+ * what stands beside it as `service_tier`.
+ */
+export function readUsage(usage: JsonObject, tier?: unknown): Usage | undefined {
   if (!reportsAny(usage, ["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"])) {
     return undefined;
   }
@@ -27,6 +31,7 @@ export function readUsage(usage: JsonObject): Usage | undefined {
     reasoningTokens: reasoning ?? 0,
     ...(audioInput ? { audioInputTokens: audioInput } : {}),
     ...(audioOutput ? { audioOutputTokens: audioOutput } : {}),
+    ...withTier(tierOf(tier)),
   });
 }
 

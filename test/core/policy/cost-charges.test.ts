@@ -110,6 +110,47 @@ test("extensionFor holds the price of more output in the tier of the whole input
   }
 });
 
+test("a call is held in the tier that it asks for, and settled in the one that the provider says it had (E6)", () => {
+  const price: ModelPrice = {
+    ...flatPrice(completeRates({ input: 1e9, output: 1e10, request: 5e14, audioOutput: 2e10 })),
+    tiers: [{ aboveInputTokens: 1_000, rates: completeRates({ input: 2e9, output: 2e10 }) }],
+    serviceTiers: new Map([
+      ["flex", 5_000],
+      ["priority", 17_500],
+    ]),
+    paidBasisPoints: 9_000,
+  };
+  const rules = [cost(USD), cost(2 * USD, { reserve: "worst_case" })];
+  const chargesOf = (serviceTier: string | undefined, inputTokens = 1_000) => {
+    const size = { inputTokens, outputTokensMax: 100, outputTokensExpected: 100, serviceTier };
+    return chargesFor(policyOf(rules, priced(price)), ALICE, CHAT, size, NOW_MS);
+  };
+  const paid = (nanoUsd: number) => (nanoUsd * 9) / 10;
+  const requestCost = 5e8;
+  const held = (tier: string | undefined) =>
+    chargesOf(tier).subjects.flatMap((subject) => subject.charges.map(({ hold }) => hold));
+  // The worst is the dearest tier, whatever was asked for: `auto` leaves it to the provider.
+  const worst = paid((1_000_000 + 2_000_000) * 1.75 + requestCost);
+  assert.deepEqual(held(undefined), [paid(1_000_000 + 1_000_000 + requestCost), worst]);
+  assert.deepEqual(held("auto"), held(undefined));
+  assert.deepEqual(held("flex"), [paid(500_000 + 500_000 + requestCost), worst]);
+  assert.deepEqual(held("priority"), [paid(1_750_000 + 1_750_000 + requestCost), worst]);
+  assert.deepEqual(held("unheard-of"), held(undefined));
+  const settled = (asked: string | undefined, serviceTier?: string) => {
+    const used = usage({ inputTokens: 2_000, outputTokens: 100, ...(serviceTier && { serviceTier }) });
+    return actualsFor(chargesOf(asked), used)[0].charges[0].actual;
+  };
+  const usual = paid(4_000_000 + 2_000_000);
+  assert.equal(settled(undefined), usual);
+  assert.equal(settled("flex", "default"), usual);
+  assert.equal(settled("flex", "flex"), usual / 2);
+  assert.equal(settled("flex"), usual / 2);
+  assert.equal(settled("auto", "priority"), usual * 1.75);
+  assert.equal(settled("priority", "unheard-of"), usual);
+  const [slice] = extensionFor(chargesOf("flex", 1_001), 100)[0].charges;
+  assert.equal(slice.hold, paid(1_000_000));
+});
+
 test("a hold and its extensions never come to less than the call costs, nor to more than a nano-dollar each above it (E6)", () => {
   const rate = fc.integer({ min: 0, max: 1e11 });
   const arbitrary = fc.record({

@@ -1,0 +1,69 @@
+import type { Usage } from "../core/estimate/usage.ts";
+import type { CallTarget } from "../core/policy/charges.ts";
+import type { ModelPrice } from "../core/price/model-price.ts";
+import { isSpecialTier, knowsTier, SERVICE_TIERS } from "../core/price/service-tier.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
+
+/** What is named in the log: names come from callers and providers (X5). Later ones are only counted. */
+const NAMED_MAX = 200;
+
+/** What providers are paid for beside the calls that are read, by a part of the path. */
+const PAID_PATHS: readonly (readonly [part: string, label: string])[] = [
+  ["/batches", "batches"],
+  ["/images", "images"],
+  ["/audio", "audio"],
+  ["/videos", "videos"],
+  ["/realtime", "realtime"],
+  ["/fine_tuning", "fine_tuning"],
+  ["/threads", "threads"],
+  ["/deployments/", "deployments"],
+];
+/** Of these nobody is paid by the call. */
+const FREE_PATHS: readonly string[] = ["/moderations", "/files", "/uploads"];
+
+/**
+ * Says of money that limits on cost do not see, or see as less or more than it is: each time in the metrics, once in the log. A budget is only worth what it
+ * counts (E6).
+ */
+export class UncountedCost {
+  readonly #telemetry: Telemetry;
+  readonly #named = new Set<string>();
+
+  constructor(telemetry: Telemetry) {
+    this.#telemetry = telemetry;
+  }
+
+  /** A call has been served; `price` is absent where no limit counts money. */
+  served({ account, model }: CallTarget, price: ModelPrice | undefined, { serviceTier }: Usage): void {
+    if (price === undefined || !isSpecialTier(serviceTier) || knowsTier(price, serviceTier)) return;
+    const tier = SERVICE_TIERS.find((known) => known === serviceTier) ?? "other";
+    this.#telemetry.count("tier-unpriced", { tier });
+    this.#once(`${account} ${model} ${serviceTier}`, () =>
+      this.#telemetry.log(
+        "warn",
+        "a service tier has no known price: its calls are counted at the usual one; `service_tiers` can say what it costs",
+        { account, model: model.slice(0, 256), tier: serviceTier },
+      ),
+    );
+  }
+
+  /** A call is passed on unread though limits count money. `path` is the provider's. */
+  unread(account: string | undefined, path: string): void {
+    if (FREE_PATHS.some((part) => path.includes(part))) return;
+    const label = PAID_PATHS.find(([part]) => path.includes(part))?.[1] ?? "other";
+    this.#telemetry.count("cost-unread", { path: label });
+    this.#once(`${account} ${label}`, () =>
+      this.#telemetry.log(
+        "warn",
+        "a call is passed on unread: whatever it costs is not counted by limits on cost",
+        { account, path: label },
+      ),
+    );
+  }
+
+  #once(name: string, say: () => void): void {
+    if (this.#named.has(name) || this.#named.size >= NAMED_MAX) return;
+    this.#named.add(name);
+    say();
+  }
+}
