@@ -281,7 +281,13 @@ export class Engine {
 
 const UNLIMITED: Decision = {
   kind: "admitted",
-  reservation: { settle: async () => {}, release: async () => {}, grow: () => undefined },
+  reservation: {
+    isPriced: false,
+    costOf: () => undefined,
+    settle: async () => {},
+    release: async () => {},
+    grow: () => undefined,
+  },
   limits: [],
   waitedMs: 0,
 };

@@ -5,6 +5,7 @@ import {
   actualsFor,
   type CallCharges,
   type CallSize,
+  costOfCall,
   cuttingRule,
   extensionFor,
 } from "../core/policy/charges.ts";
@@ -28,6 +29,10 @@ export interface InputReport {
 export interface Reservation {
   /** The call was sent; `usage` is absent where it used no model tokens. Resolves when it is charged or safely queued; never rejects. */
   settle(usage: Usage | undefined, source?: UsageSource): Promise<void>;
+  /** Whether `costOf` has an answer: a limit counts money, so that the price is known. */
+  readonly isPriced: boolean;
+  /** What such a usage costs, in nano-USD, as `settle` would charge it. Undefined where nobody knows. */
+  costOf(usage: Usage): number | undefined;
   /** The call was never sent: everything goes back. */
   release(): Promise<void>;
   /**
@@ -73,6 +78,14 @@ export class HeldReservation implements Reservation {
     this.#alerts = alerts;
     this.#uncounted = uncounted;
     this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
+  }
+
+  get isPriced(): boolean {
+    return this.#charges.price !== undefined;
+  }
+
+  costOf(usage: Usage): number | undefined {
+    return costOfCall(this.#charges, usage);
   }
 
   async settle(usage: Usage | undefined, source?: UsageSource): Promise<void> {

@@ -1,6 +1,8 @@
 import type { Usage } from "../core/estimate/usage.ts";
+import { formatUsd } from "../core/price/usd.ts";
 import type { Reservation } from "../engine/held-reservation.ts";
 import type {
+  MeteredUsage,
   ParsedCall,
   ProviderFormat,
   RawHeaders,
@@ -9,6 +11,7 @@ import type {
 } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { downstreamHeaders } from "./headers.ts";
+import { HeldAnswer } from "./held-answer.ts";
 import type { CallController, ResponseHandler } from "./http-client/call.ts";
 import type { ClientError } from "./http-client/client-error.ts";
 import type { ClientResponse, ResponseListener } from "./http-server/client-call.ts";
@@ -31,6 +34,9 @@ export interface ExchangeOptions {
 }
 
 const STATUS_ERROR_MIN = 400;
+const STATUS_REDIRECT_MIN = 300;
+const JSON_TYPE = /[/+]json\b/i;
+
 /**
  * One answer on its way from the provider to the client: bytes pass through as they come, watched by a meter, and whatever way it ends, the
  * reservation is settled or released exactly once.
@@ -38,18 +44,24 @@ const STATUS_ERROR_MIN = 400;
  * waiting ─ head ─▶ relaying ─ end ─▶ done. From `waiting` and `relaying` the client may go: with `abort` the provider is told to
  * stop and the call is done; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
  * before the head is a 502; after it, a cut answer.
+ *
+ * The head of an answer that is no stream waits for the body, within bounds, where what the call costs is to stand in it.
  */
 export class Exchange implements ResponseHandler, ResponseListener {
   readonly #response: ClientResponse;
   readonly #options: ExchangeOptions;
   #controller: CallController | undefined;
   #meter: UsageMeter | undefined;
+  /** What the meter has said at the end. */
+  #usage: MeteredUsage | undefined;
   #state: "waiting" | "relaying" | "done" = "waiting";
   #sent = false;
   #readerGone = false;
   /** The last piece of an answer, from `onData` to the `onEnd` that follows at once. */
   #last: Buffer | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
+  /** What waits to be sent with the cost. */
+  #held: HeldAnswer | undefined;
 
   constructor(response: ClientResponse, options: ExchangeOptions) {
     this.#response = response;
@@ -70,7 +82,8 @@ export class Exchange implements ResponseHandler, ResponseListener {
     if (this.#state !== "waiting") return;
     this.#state = "relaying";
     const { call, format } = this.#options;
-    if (call !== undefined) this.#meter = format.meter(call, status, contentTypeOf(raw));
+    const contentType = contentTypeOf(raw);
+    if (call !== undefined) this.#meter = format.meter(call, status, contentType);
     if (this.#readerGone) return;
     const head = downstreamHeaders(
       raw,
@@ -78,6 +91,11 @@ export class Exchange implements ResponseHandler, ResponseListener {
       call?.usageSpliced === true && status < STATUS_ERROR_MIN,
     );
     for (const part of this.#options.headers) head.push(part);
+    const isWhole = call?.stream === false && status < STATUS_REDIRECT_MIN && JSON_TYPE.test(contentType);
+    if (isWhole && this.#options.reservation.isPriced) {
+      this.#held = new HeldAnswer(status, head, () => this.#sendHeld());
+      return;
+    }
     this.#response.writeHead(status, head);
     // A stream's head must not wait for its first event.
     if (call?.stream === true) this.#response.flushHead();
@@ -89,8 +107,33 @@ export class Exchange implements ResponseHandler, ResponseListener {
     if (this.#readerGone || bytes.length === 0) return;
     // With the end in one write.
     if (isLast) this.#last = bytes;
+    else if (this.#held !== undefined) {
+      if (!this.#held.keep(bytes)) this.#sendHeld();
+    }
     // The provider waits for a slow reader (S3).
     else if (!this.#response.write(bytes)) this.#controller?.pause();
+  }
+
+  /** Sends what was held back; from then on the answer goes out as it comes. */
+  #sendHeld(costNanoUsd?: number): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    if (this.#readerGone) return;
+    const { status, head, pieces } = held.take();
+    if (costNanoUsd !== undefined) head.push("x-sluice-cost-usd", formatUsd(costNanoUsd));
+    this.#response.writeHead(status, head);
+    if (pieces.length === 0 && costNanoUsd === undefined) this.#response.flushHead();
+    for (const piece of pieces) {
+      if (!this.#response.write(piece)) this.#controller?.pause();
+    }
+  }
+
+  /** Known where the provider has said what was used. */
+  #cost(): number | undefined {
+    if (this.#held === undefined) return undefined;
+    const metered = this.#metered();
+    return metered?.kind === "reported" ? this.#options.reservation.costOf(metered.usage) : undefined;
   }
 
   /** What has been written so far may be more than is held for it. */
@@ -111,6 +154,7 @@ export class Exchange implements ResponseHandler, ResponseListener {
     const { call, format, requestId, telemetry } = this.#options;
     if (this.#state !== "relaying" || call === undefined) return;
     telemetry.count("stream-cut", { by: "limit" });
+    this.#sendHeld();
     this.#done(() => this.#settle(true));
     this.#controller?.abort();
     if (!this.#readerGone)
@@ -120,6 +164,7 @@ export class Exchange implements ResponseHandler, ResponseListener {
   onEnd(): void {
     if (this.#state === "done") return;
     const rest = this.#meter?.finish();
+    this.#sendHeld(this.#cost());
     this.#done(() => this.#settle(false));
     if (rest === undefined || rest.length === 0) {
       this.#response.end(this.#last);
@@ -144,6 +189,7 @@ export class Exchange implements ResponseHandler, ResponseListener {
       });
     }
     if (hasHead) {
+      this.#sendHeld();
       this.#done(() => this.#settle(true));
       this.#response.destroy();
       return;
@@ -194,6 +240,7 @@ export class Exchange implements ResponseHandler, ResponseListener {
   #done(settle: () => Promise<void>): void {
     this.#state = "done";
     clearTimeout(this.#drainTimer);
+    this.#held?.take();
     const { onDone, telemetry } = this.#options;
     settle()
       .catch((error: unknown) =>
@@ -202,14 +249,19 @@ export class Exchange implements ResponseHandler, ResponseListener {
       .finally(onDone);
   }
 
+  #metered(): MeteredUsage | undefined {
+    this.#usage ??= this.#meter?.metered();
+    return this.#usage;
+  }
+
   #settle(isCut: boolean): Promise<void> {
     const { reservation, call, telemetry } = this.#options;
-    if (this.#meter === undefined) {
+    const metered = this.#metered();
+    if (this.#meter === undefined || metered === undefined) {
       // Cut before the answer began: the provider has the prompt, if it was sent at all.
       if (isCut && !this.#sent) return reservation.release();
       return reservation.settle(isCut && call !== undefined ? promptOnly(call) : undefined);
     }
-    const metered = this.#meter.metered();
     if (metered.kind === "none") return reservation.settle(undefined);
     if (metered.kind === "counted" && !isCut) telemetry.count("usage-missing");
     const inStreamError = this.#meter.inStreamError();
