@@ -123,6 +123,22 @@ function compileAlertWebhook({ alerts: { webhook } }: FileShape): AlertWebhookSe
 const pricesFile = (store: StoreSettings, origin: Origin): string =>
   join(store.kind === "embedded" ? store.directory : join(origin.directory, ".sluice"), "prices.json");
 
+/** Every model that the file means one of, without patterns. */
+function modelNames(file: FileShape): ReadonlySet<string> {
+  const accounts = Object.values(file.providers ?? {}).flatMap((provider) => provider.accounts ?? []);
+  const limits = [
+    ...file.limits,
+    ...Object.values(file.plans ?? {}).flatMap((plan) => plan.limits),
+    ...accounts.flatMap((account) => account.limits),
+  ];
+  const names = [
+    ...Object.values(file.aliases),
+    ...file.prices.map(({ model }) => model),
+    ...limits.flatMap(({ match }) => match.model ?? []),
+  ];
+  return new Set(names.filter((name) => !name.includes("*")));
+}
+
 /** `file` has passed the schema and all checks. */
 export function compileSettings(
   file: FileShape,
@@ -147,6 +163,7 @@ export function compileSettings(
       accountLimits,
       outputTokensDefault: file.defaults.output_tokens,
       room: roomOf(file),
+      models: modelNames(file),
     },
     prices: compilePrices(file),
     pricesFile: pricesFile(store, origin),

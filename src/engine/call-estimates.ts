@@ -52,12 +52,13 @@ export class CallEstimates {
     const inputTokens = Math.round(
       this.#input.correct({ provider, model, shape: inputShape, feature }, size.inputTokens),
     );
-    if (use === "input") return { inputTokens, outputTokensMax, serviceTier };
+    const asked = serviceTier === undefined ? undefined : { serviceTier };
+    if (use === "input") return { inputTokens, outputTokensMax, ...asked };
     const outputTokensExpected = this.#output.expect(
       { provider, model, feature, plan, effort },
       { inputTokens, outputTokensMax, answers: answers ?? 1 },
     );
-    return { inputTokens, outputTokensMax, outputTokensExpected, serviceTier };
+    return { inputTokens, outputTokensMax, outputTokensExpected, ...asked };
   }
 
   /**

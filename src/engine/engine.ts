@@ -25,7 +25,8 @@ import { EstimateExchange } from "./estimate-exchange.ts";
 import type { GuardedOutcome, Turn } from "./guarded-outcome.ts";
 import { GuardedStore } from "./guarded-store.ts";
 import { headerLimits } from "./header-limits.ts";
-import { HeldReservation } from "./held-reservation.ts";
+import { type CallObservers, HeldReservation } from "./held-reservation.ts";
+import { HoldMetrics } from "./hold-metrics.ts";
 import { isUnavailable } from "./pending-steps.ts";
 import { closingRefusal, queueRefusal, refusalOf } from "./refusal.ts";
 import { UncountedCost } from "./uncounted-cost.ts";
@@ -69,11 +70,9 @@ export class Engine {
   readonly #store: GuardedStore;
   readonly #telemetry: Telemetry;
   readonly #clock: Clock;
-  readonly #estimates: CallEstimates;
   readonly #exchange: EstimateExchange | undefined;
   readonly #waiting: WaitingCalls<Ask>;
-  readonly #alerts: BudgetAlerts;
-  readonly #uncounted: UncountedCost;
+  readonly #observers: CallObservers;
   #policy: CompiledPolicy;
 
   /** `store` and `fallback` are owned by whoever made them; close them after `stop`. */
@@ -92,15 +91,14 @@ export class Engine {
     this.#policy = options.policy;
     this.#telemetry = options.telemetry;
     this.#clock = options.clock;
-    this.#estimates = new CallEstimates(options.telemetry);
-    this.#uncounted = new UncountedCost(options.telemetry);
-    this.#alerts = new BudgetAlerts(
-      options.store,
-      this.#store.claims,
-      options.alerts,
-      options.telemetry,
-      options.clock,
-    );
+    const { store, alerts, telemetry, clock, policy } = options;
+    const estimates = new CallEstimates(telemetry);
+    this.#observers = {
+      estimates,
+      alerts: new BudgetAlerts(store, this.#store.claims, alerts, telemetry, clock),
+      uncounted: new UncountedCost(telemetry),
+      holds: new HoldMetrics(telemetry, policy.models),
+    };
     this.#waiting = new WaitingCalls<Ask>(
       {
         retry: async ({ call }, waitedMs) => this.#try(this.#ask(call, waitedMs)),
@@ -111,9 +109,9 @@ export class Engine {
       options.telemetry,
       options.clock,
     );
-    const { calibrations, telemetry } = options;
+    const { calibrations } = options;
     if (calibrations !== undefined) {
-      this.#exchange = new EstimateExchange(this.#estimates, calibrations, telemetry);
+      this.#exchange = new EstimateExchange(estimates, calibrations, telemetry);
     }
   }
 
@@ -129,13 +127,14 @@ export class Engine {
   /** Ends the heartbeat. Calls that are still open must have been settled before. */
   async stop(): Promise<void> {
     // While this gateway still has its lease.
-    await this.#alerts.stop();
+    await this.#observers.alerts.stop();
     await Promise.all([this.#store.stop(), this.#exchange?.stop()]);
   }
 
   /** From now on these limits apply, also to calls that wait; what is counted stays. */
   usePolicy(policy: CompiledPolicy): void {
     this.#policy = policy;
+    this.#observers.holds.useModels(policy.models);
     this.#waiting.renew();
   }
 
@@ -165,13 +164,13 @@ export class Engine {
 
   /** A call to `path` is passed on unread: what it costs, nobody counts. */
   passedUnread(account: string, path: string): void {
-    if (this.#policy.metersCost) this.#uncounted.unread(account, path);
+    if (this.#policy.metersCost) this.#observers.uncounted.unread(account, path);
   }
 
   #ask(call: CallRequest, waitedMs: number): Ask {
     const { caller, target } = call;
     const policy = this.#policy;
-    const size = this.#estimates.sizeOf(call);
+    const size = this.#observers.estimates.sizeOf(call);
     const charges = chargesFor(policy, caller, target, size, this.#clock.nowMs());
     const plan = policy.plan(caller.plan);
     const own = caller.priority ?? plan?.priority ?? "normal";
@@ -214,20 +213,18 @@ export class Engine {
         const limits = headerLimits(charges, outcome.readings);
         const reservation = new HeldReservation(
           this.#store,
-          this.#estimates,
+          this.#observers,
           call,
           size,
           charges,
           outcome.held,
-          this.#alerts,
-          this.#uncounted,
         );
         return { kind: "admitted", reservation, limits, waitedMs };
       }
       case "refused":
       case "never_fits": {
         if (outcome.kind === "refused") {
-          this.#alerts.refused(charges, outcome.limiting, outcome.readings?.[outcome.limiting]);
+          this.#observers.alerts.refused(charges, outcome.limiting, outcome.readings?.[outcome.limiting]);
         }
         const limits = headerLimits(charges, outcome.readings);
         return this.#refused(refusalOf(charges, outcome), limits, waitedMs, priority);

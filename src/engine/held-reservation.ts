@@ -14,6 +14,7 @@ import type { BudgetAlerts } from "./budget-alerts.ts";
 import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
 import type { Held } from "./guarded-outcome.ts";
 import type { GuardedStore } from "./guarded-store.ts";
+import type { HoldMetrics } from "./hold-metrics.ts";
 import { overLimitRefusal } from "./refusal.ts";
 import type { UncountedCost } from "./uncounted-cost.ts";
 
@@ -45,38 +46,40 @@ export interface Reservation {
 
 const NOTHING = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
 
+/** Whoever wants to know what became of calls. */
+export interface CallObservers {
+  readonly estimates: CallEstimates;
+  readonly alerts: BudgetAlerts;
+  readonly uncounted: UncountedCost;
+  readonly holds: HoldMetrics;
+}
+
 /** What the engine has admitted: held in the store, grown with the answer, learned from at its end. */
 export class HeldReservation implements Reservation {
   readonly #store: GuardedStore;
-  readonly #estimates: CallEstimates;
+  readonly #observers: CallObservers;
   readonly #call: EstimatedCall;
   readonly #size: CallSize;
   readonly #charges: CallCharges;
   readonly #held: Held;
-  readonly #alerts: BudgetAlerts;
-  readonly #uncounted: UncountedCost;
   readonly #hold: GrowingHold;
   #missCounted = false;
   #isOpen = true;
 
   constructor(
     store: GuardedStore,
-    estimates: CallEstimates,
+    observers: CallObservers,
     call: EstimatedCall,
     size: CallSize,
     charges: CallCharges,
     held: Held,
-    alerts: BudgetAlerts,
-    uncounted: UncountedCost,
   ) {
     this.#store = store;
-    this.#estimates = estimates;
+    this.#observers = observers;
     this.#call = call;
     this.#size = size;
     this.#charges = charges;
     this.#held = held;
-    this.#alerts = alerts;
-    this.#uncounted = uncounted;
     this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
   }
 
@@ -91,13 +94,15 @@ export class HeldReservation implements Reservation {
   async settle(usage: Usage | undefined, source?: UsageSource): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    const { estimates, alerts, uncounted, holds } = this.#observers;
     if (usage !== undefined && source === "reported") {
-      this.#estimates.learn(this.#call, this.#size, usage, this.#missCounted);
+      estimates.learn(this.#call, this.#size, usage, this.#missCounted);
+      holds.settled(this.#call, this.#charges, usage);
     }
-    if (usage !== undefined) this.#uncounted.served(this.#call.target, this.#charges.price, usage);
+    if (usage !== undefined) uncounted.served(this.#call.target, this.#charges.price, usage);
     const service = serviceOf(usage ?? NOTHING);
     await this.#store.settle(this.#held, actualsFor(this.#charges, usage), service);
-    this.#alerts.used(this.#charges);
+    alerts.used(this.#charges);
   }
 
   async release(): Promise<void> {
@@ -111,7 +116,7 @@ export class HeldReservation implements Reservation {
     const due = this.#hold.due(emittedTokens);
     if (due === undefined) return undefined;
     if (!this.#missCounted && this.#hold.isOutgrown(emittedTokens)) {
-      this.#missCounted = this.#estimates.outgrew(this.#call, this.#size, emittedTokens);
+      this.#missCounted = this.#observers.estimates.outgrew(this.#call, this.#size, emittedTokens);
     }
     return this.#extend(due, answer?.inputTokens());
   }

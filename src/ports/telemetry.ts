@@ -1,7 +1,7 @@
 /** What the engine and the stores tell about themselves. Values are numbers; labels come from closed sets or the configuration (X5). */
 export interface Telemetry {
-  /** Counts an event that an operator may want to see or alert on. */
-  count(event: TelemetryEvent, labels?: Readonly<Record<string, string>>): void;
+  /** Counts an event that an operator may want to see or alert on: once, or `amount` times. */
+  count(event: TelemetryEvent, labels?: Readonly<Record<string, string>>, amount?: number): void;
   /** Adds a value to a distribution. */
   observe(measure: TelemetryMeasure, value: number, labels?: Readonly<Record<string, string>>): void;
   /** A line for the operator. `details` never hold keys or texts of prompts (X1, X4). */
@@ -20,6 +20,9 @@ export type TelemetryEvent =
   | "usage-missing"
   | "price-unknown"
   | "tier-unpriced"
+  | "hold-settled"
+  | "tokens-held"
+  | "tokens-used"
   | "cost-unread"
   | "usage-implausible"
   | "calibration-drifted"
@@ -32,7 +35,9 @@ export type TelemetryEvent =
 
 export type TelemetryMeasure =
   /** In seconds, of calls that waited. */
-  "call-waited";
+  | "call-waited"
+  /** Estimated ÷ used, of calls whose provider has said what they used. */
+  | "estimate-ratio";
 
 /** For where nobody listens. */
 export const silentTelemetry: Telemetry = { count: () => {}, observe: () => {}, log: () => {} };

@@ -57,6 +57,21 @@ const EVENTS: Readonly<
     help: "Calls that were passed on unread while limits count money: whatever they cost is not counted. By what they are.",
     labels: ["path"],
   },
+  "hold-settled": {
+    name: "sluice_holds_total",
+    help: "Calls whose provider has said what they used, by whether what was held before them covered it.",
+    labels: ["model", "covered"],
+  },
+  "tokens-held": {
+    name: "sluice_held_tokens_total",
+    help: "Model tokens that were held before the calls of sluice_holds_total.",
+    labels: ["model"],
+  },
+  "tokens-used": {
+    name: "sluice_used_tokens_total",
+    help: "Model tokens that the calls of sluice_holds_total have used.",
+    labels: ["model"],
+  },
   "calibration-drifted": {
     name: "sluice_calibration_drifts_total",
     help: "Times that the input estimates of a model have moved by more than a tenth; the log names the model.",
@@ -117,6 +132,12 @@ const MEASURES: Readonly<
     labels: ["priority", "outcome"],
     buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600],
   },
+  "estimate-ratio": {
+    name: "sluice_estimate_ratio",
+    help: "Estimated by used model tokens of calls, input and output: 1 is exact. The output is estimated so that most calls stay below it.",
+    labels: ["kind", "model"],
+    buckets: [0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.25, 1.5, 2, 4, 8],
+  },
 };
 
 const NO_LABELS: Readonly<Record<string, string>> = {};
@@ -171,8 +192,8 @@ export class PrometheusTelemetry implements Telemetry {
     });
   }
 
-  count(event: TelemetryEvent, labels: Readonly<Record<string, string>> = NO_LABELS): void {
-    this.#counters.get(event)?.inc(labels);
+  count(event: TelemetryEvent, labels: Readonly<Record<string, string>> = NO_LABELS, amount = 1): void {
+    this.#counters.get(event)?.inc(labels, amount);
   }
 
   observe(

@@ -26,7 +26,6 @@ test("CallEstimates gives the size back as it came while nothing is known", () =
   assert.deepEqual(estimates.sizeOf(CALL), {
     ...SIZE,
     outputTokensExpected: undefined,
-    serviceTier: undefined,
   });
   const other = { ...CALL, target: { ...TARGET, endpoint: "other" as const } };
   assert.equal(estimates.sizeOf(other), SIZE);

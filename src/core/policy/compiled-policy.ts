@@ -17,6 +17,8 @@ export interface PolicySource {
   /** Output expected of a call of which nothing better is known. */
   readonly outputTokensDefault: number;
   readonly room: RoomBounds;
+  /** Models that the configuration names: those that metrics know by name, whoever calls them. */
+  readonly models?: ReadonlySet<string> | undefined;
 }
 
 /** Whether any limit counts money, so that prices are needed. */
@@ -85,6 +87,8 @@ export class CompiledPolicy {
   readonly mayWait: boolean;
   /** How much of a waiting room there is. */
   readonly room: RoomBounds;
+  /** Models that the configuration names. */
+  readonly models: ReadonlySet<string>;
   /** Whether any limit counts money. */
   readonly metersCost: boolean;
   /** For limits on cost. */
@@ -101,6 +105,7 @@ export class CompiledPolicy {
     this.outputTokensDefault = source.outputTokensDefault;
     this.mayWait = [...source.plans.values()].some(({ maxWaitMs }) => maxWaitMs > 0);
     this.room = source.room;
+    this.models = source.models ?? new Set();
     this.metersCost = metersCost(source);
     for (const name of source.plans.keys()) {
       this.#withKey.set(name, new Map());
