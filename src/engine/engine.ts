@@ -1,6 +1,6 @@
 import { lowerPriority, PRIORITIES } from "../core/fairness/permit.ts";
 import { serviceOf } from "../core/fairness/service.ts";
-import type { LimitReading } from "../core/limits/limit-spec.ts";
+import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
 import {
   actualsFor,
   type CallCharges,
@@ -60,6 +60,8 @@ export interface WaitingView extends WaitingCall {
 export interface LimitView {
   readonly rule: LimitRule;
   readonly reading: LimitReading;
+  /** When its period ends, in epoch milliseconds; calendar windows only. */
+  readonly resetsAtMs: number | undefined;
 }
 
 /**
@@ -263,9 +265,11 @@ export class Engine {
 
   /** Every limit of the caller, as it stands. Rejects with `store_unavailable`. */
   async limits(caller: Caller, target: Omit<CallTarget, "endpoint">): Promise<readonly LimitView[]> {
-    const { requests, rules } = limitsOf(this.#policy, caller, target, this.#clock.nowMs());
+    const nowMs = this.#clock.nowMs();
+    const { requests, rules } = limitsOf(this.#policy, caller, target, nowMs);
     const readings = await this.#store.read(requests);
-    return rules.map((rule, i) => ({ rule, reading: readings[i] }));
+    const specs = requests.flatMap((request) => request.specs);
+    return rules.map((rule, i) => ({ rule, reading: readings[i], resetsAtMs: periodEndMs(specs[i], nowMs) }));
   }
 
   /** The caller's calls that wait, the highest priority's first, each in its order. Rejects with `store_unavailable`. */
@@ -275,6 +279,9 @@ export class Engine {
     return lists.flatMap((calls, band) => calls.map((call) => ({ ...call, priority: PRIORITIES[band] })));
   }
 }
+
+const periodEndMs = (spec: LimitSpec, nowMs: number): number | undefined =>
+  spec.algorithm === "calendar_window" ? spec.boundariesMs.find((startMs) => startMs > nowMs) : undefined;
 
 const UNLIMITED: Decision = {
   kind: "admitted",

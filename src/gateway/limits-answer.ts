@@ -30,7 +30,7 @@ export function limitsAnswer(
   waitingCalls: readonly WaitingView[],
   requestId: string,
 ): HttpAnswer {
-  const limits = views.map(({ rule, reading }) => ({
+  const limits = views.map(({ rule, reading, resetsAtMs }) => ({
     name: rule.name,
     meter: rule.meter,
     scope: scopeOf(rule),
@@ -40,6 +40,8 @@ export function limitsAnswer(
     held: amount(rule, reading.held),
     remaining: amount(rule, reading.remaining),
     more_in_ms: reading.moreInMs,
+    ...(rule.window.kind === "calendar" ? { timezone: rule.window.timezone } : {}),
+    ...(resetsAtMs === undefined ? {} : { resets_at: new Date(resetsAtMs).toISOString() }),
     ...(rule.mode === "shadow" ? { mode: rule.mode } : {}),
   }));
   const waiting = waitingCalls.map(({ priority, position, waitedMs, expectedMs }) => ({

@@ -7,6 +7,7 @@ import { rawCall } from "../support/http-client.ts";
 import { limitsPage } from "../support/limits-page.ts";
 import { allRecordedRows, allRecordings } from "../support/recordings.ts";
 import { type GatewayUnderTest, startGatewayUnderTest } from "../support/running-gateway.ts";
+import { until } from "../support/until.ts";
 
 const NANO = 1e9;
 
@@ -106,6 +107,12 @@ identity: { keys: [{ key: key-of-alice, user: alice }] }`,
   }
 });
 
+async function limitsPageRaw(under: GatewayUnderTest, key: string): Promise<unknown> {
+  const headers = { authorization: `Bearer ${key}` };
+  const { body } = await rawCall(under.url, { method: "GET", path: "/sluice/v1/limits", headers });
+  return JSON.parse(body.toString());
+}
+
 describe("budgets", () => {
   let under: GatewayUnderTest;
   before(async () => {
@@ -119,6 +126,7 @@ plans:
   rolling: { limits: [{ meter: cost, limit: 0.01, per: 7d }] }
   tiny: { limits: [{ meter: cost, limit: 0.000001, per: month }] }
   free: { limits: [{ meter: requests, limit: 100, per: 1m }] }
+  far: { limits: [{ meter: cost, limit: 12.345678901, per: month, timezone: Asia/Kathmandu }] }
 limits:
   - { name: team-week, scope: team, meter: cost, limit: 1, per: week }
   - { name: of-a-feature, scope: feature, meter: cost, limit: 1, per: month }
@@ -128,7 +136,8 @@ identity:
     - { key: key-of-alice, user: alice, plan: small, team: research, feature: chat }
     - { key: key-of-bob, user: bob, plan: rolling }
     - { key: key-of-carol, user: carol, plan: tiny }
-    - { key: key-of-dave, user: dave, plan: free }`,
+    - { key: key-of-dave, user: dave, plan: free }
+    - { key: key-of-erin, user: erin, plan: far }`,
     });
   });
   after(() => under.close());
@@ -201,6 +210,51 @@ identity:
     // A limit in shadow mode only reports.
     assert.equal((await call(under, "key-of-dave", "/v1/chat/completions", unknown)).status, 200);
     assert.equal(await under.metric("sluice_prices_unknown_total"), 3);
+  });
+
+  test("GET /sluice/v1/limits shows what of a budget is used, held and left, in USD, and when it resets (L7, L13)", async () => {
+    const page = async () => {
+      const { limits } = (await limitsPageRaw(under, "key-of-erin")) as {
+        limits: Readonly<Record<string, unknown>>[];
+      };
+      return limits;
+    };
+    const [unused] = await page();
+    const { resets_at: resetsAt, ...rest } = unused;
+    assert.deepEqual(rest, {
+      name: "cost-month",
+      meter: "cost",
+      scope: "user",
+      per: "month",
+      limit: 12.345678901,
+      used: 0,
+      held: 0,
+      remaining: 12.345678901,
+      more_in_ms: 0,
+      timezone: "Asia/Kathmandu",
+    });
+    // The first of a month, 5 h 45 min before that of Greenwich.
+    assert.match(String(resetsAt), /T18:15:00\.000Z$/);
+    assert.ok(Date.parse(String(resetsAt)) > Date.now());
+    under.provider.switches.set({ latencyMs: 300 });
+    const calls = [1, 2].map(() => call(under, "key-of-erin", "/v1/chat/completions", chat));
+    await until(async () => (await page()).some(({ held }) => Number(held) > 0.003));
+    const [open] = await page();
+    assert.equal(open.used, 0);
+    const nano = (usd: unknown) => Math.round(Number(usd) * NANO);
+    assert.equal(nano(open.held) + nano(open.remaining), 12_345_678_901);
+    under.provider.switches.reset();
+    const answers = await Promise.all(calls);
+    const costs = answers.map(({ headers }) => nano(headers["x-sluice-cost-usd"]));
+    const [settled] = await page();
+    assert.equal(nano(settled.used), costs[0] + costs[1]);
+    assert.equal(settled.held, 0);
+    assert.equal(nano(settled.remaining), 12_345_678_901 - costs[0] - costs[1]);
+    assert.equal(settled.resets_at, resetsAt);
+    assert.ok(Math.abs(Date.now() + Number(settled.more_in_ms) - Date.parse(String(resetsAt))) < 2_000);
+    // A rolling budget has no such moment.
+    const rolling = JSON.stringify(await limitsPageRaw(under, "key-of-bob"));
+    assert.doesNotMatch(rolling, /resets_at|timezone/);
   });
 
   test("headers of the standards have no money in them", async () => {
