@@ -100,9 +100,16 @@ export class HeldReservation implements Reservation {
       holds.settled(this.#call, this.#charges, usage);
     }
     if (usage !== undefined) uncounted.served(this.#call.target, this.#charges.price, usage);
-    const service = serviceOf(usage ?? NOTHING);
-    await this.#store.settle(this.#held, actualsFor(this.#charges, usage), service);
+    const charged = source === "counted" ? this.#withCorrectedInput(usage) : usage;
+    const service = serviceOf(charged ?? NOTHING);
+    await this.#store.settle(this.#held, actualsFor(this.#charges, charged), service);
     alerts.used(this.#charges);
+  }
+
+  /** Where the provider has not said what the input was, it is what calls like this one have used: what is held, not the bare estimate (E1). */
+  #withCorrectedInput(usage: Usage | undefined): Usage | undefined {
+    if (usage === undefined || usage.inputTokens !== this.#call.size.inputTokens) return usage;
+    return { ...usage, inputTokens: this.#size.inputTokens };
   }
 
   async release(): Promise<void> {

@@ -260,7 +260,9 @@ export class Exchange implements ResponseHandler, ResponseListener {
     if (this.#meter === undefined || metered === undefined) {
       // Cut before the answer began: the provider has the prompt, if it was sent at all.
       if (isCut && !this.#sent) return reservation.release();
-      return reservation.settle(isCut && call !== undefined ? promptOnly(call) : undefined);
+      return isCut && call !== undefined
+        ? reservation.settle(promptOnly(call), "counted")
+        : reservation.settle(undefined);
     }
     if (metered.kind === "none") return reservation.settle(undefined);
     if (metered.kind === "counted" && !isCut) telemetry.count("usage-missing");

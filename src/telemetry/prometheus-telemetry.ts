@@ -79,7 +79,7 @@ const EVENTS: Readonly<
   },
   "usage-implausible": {
     name: "sluice_usage_implausible_total",
-    help: "Answers whose usage cannot be true, settled by what was counted.",
+    help: "Answers whose usage is too far from their bodies to be learned from.",
     labels: [],
   },
   "stream-cut": {

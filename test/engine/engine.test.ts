@@ -103,6 +103,23 @@ test("Engine holds an estimate, settles to the usage, and counts the difference 
   await stop();
 });
 
+test("Engine charges an answer that was cut the input that calls like it have used, not the bare estimate (E1, S2)", async () => {
+  const { admit, amounts, stop } = await startEngine([
+    rule({ name: "input", meter: "input_tokens", limit: 1_000_000 }),
+  ]);
+  for (let i = 0; i < 250; i++) {
+    await (await admitted(admit())).settle(usage(130, 10), "reported");
+  }
+  const [[before]] = await amounts();
+  await (await admitted(admit())).settle(usage(SIZE.inputTokens, 10), "counted");
+  const [[after]] = await amounts();
+  assert.ok(Math.abs(after - before - 130) <= 3, `${after - before} of 130`);
+  // What the provider has said of the input is not corrected.
+  await (await admitted(admit())).settle(usage(99, 10), "counted");
+  assert.equal((await amounts())[0][0] - after, 99);
+  await stop();
+});
+
 test("Engine refuses with the limit, what was asked, what is left and when it fits (L3)", async () => {
   const { admit, clock, stop } = await startEngine([rule({ limit: 1 })]);
   await admitted(admit());
