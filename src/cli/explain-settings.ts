@@ -46,9 +46,18 @@ function priceLines({ prices }: Settings): readonly string[] {
   const discounts = [...prices.paidBasisPoints].map(
     ([account, paid]) => `  account ${account}: ${(BASIS_POINTS - paid) / 100} % off the catalogue's prices`,
   );
+  const tiers = [...(prices.serviceTiers ?? [])].map(
+    ([provider, shares]) =>
+      `  provider ${provider}: ${[...shares].map(([tier, share]) => `${tier} ${share / BASIS_POINTS} times the catalogue's prices`).join(", ")}`,
+  );
   const unknown =
     prices.unknown === undefined ? "refused by limits on cost" : explainRates(prices.unknown.rates);
-  return [...prices.own.map(ownPriceLine), ...discounts, `  models without a known price: ${unknown}`];
+  return [
+    ...prices.own.map(ownPriceLine),
+    ...discounts,
+    ...tiers,
+    `  models without a known price: ${unknown}`,
+  ];
 }
 
 function planLines(plan: Plan): readonly string[] {

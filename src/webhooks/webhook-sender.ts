@@ -1,5 +1,5 @@
 import type { Clock } from "../ports/clock.ts";
-import { type PostOutcome, postWebhook, type WebhookMessage, type WebhookTarget } from "./post-webhook.ts";
+import type { PostOutcome, WebhookMessage, WebhookTarget } from "./post-webhook.ts";
 
 /** Every bound of a sender. */
 export interface WebhookBounds {
@@ -118,6 +118,8 @@ export class WebhookSender {
 
   async #try(to: WebhookTarget, message: WebhookMessage, timeoutMs: number): Promise<PostOutcome> {
     try {
+      // Loaded where it is used: a start need not wait for it.
+      const { postWebhook } = await import("./post-webhook.ts");
       return await postWebhook(to, message, this.#clock.nowMs(), timeoutMs, this.#ended.signal);
     } catch (error) {
       return { kind: "failed", why: error instanceof Error ? error.name : "unknown" };
