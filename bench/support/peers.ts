@@ -74,3 +74,22 @@ export function gptTokenizer(): CountTokens {
   };
   return (text) => countTokens(text, { allowedSpecial: "all" });
 }
+
+/** As much of vega-lite and vega as is used here. */
+interface VegaLite {
+  readonly compile: (spec: object) => { readonly spec: object };
+}
+interface Vega {
+  readonly parse: (spec: object) => object;
+  readonly View: new (
+    runtime: object,
+    options: { readonly renderer: "none" },
+  ) => { toSVG(): Promise<string> };
+}
+
+/** A chart as a picture: `spec` is vega-lite's. */
+export async function drawChart(spec: object): Promise<string> {
+  const { compile } = (await import(require.resolve("vega-lite"))) as VegaLite;
+  const { parse, View } = (await import(require.resolve("vega"))) as Vega;
+  return new View(parse(compile(spec).spec), { renderer: "none" }).toSVG();
+}

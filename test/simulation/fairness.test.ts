@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { flood, inOrder, SECOND_MS, steady } from "../support/arrivals.ts";
 import { fixtureTraces, fullTraces } from "../support/output-traces.ts";
 import { randomOf } from "../support/random.ts";
 import {
@@ -18,30 +19,8 @@ import {
 } from "../support/service-simulation.ts";
 import { callsOfTrace, offeredLoad } from "../support/vtc-trace.ts";
 
-const SECOND_MS = 1_000;
 const PLACES = 16;
 
-/** Calls of one user at a steady rate with some scatter, each of about `size`. */
-function steady(
-  user: string,
-  {
-    perSecond,
-    size,
-    fromMs = 0,
-    untilMs,
-  }: { perSecond: number; size: number; fromMs?: number; untilMs: number },
-  random: () => number,
-  part: Partial<SimulatedCall> = {},
-): SimulatedCall[] {
-  const calls: SimulatedCall[] = [];
-  for (let atMs = fromMs; atMs < untilMs; atMs += (SECOND_MS / perSecond) * (0.5 + random())) {
-    const actual = Math.max(1, Math.round(size * (0.5 + random())));
-    calls.push({ user, atMs, expected: size, actual, ...part });
-  }
-  return calls;
-}
-
-const inOrder = (calls: readonly SimulatedCall[]) => [...calls].sort((a, b) => a.atMs - b.atMs);
 const waitsOf = (served: readonly Served[], user: string) =>
   served.filter(({ call }) => call.user === user).map(({ call, startMs }) => startMs - call.atMs);
 
@@ -146,19 +125,11 @@ test("WaitingRoom gives weights their shares (Q1)", () => {
 });
 
 test("WaitingRoom keeps the waits of users inside their share under one call's service time while one floods (Q3)", () => {
-  const random = randomOf(14);
-  const untilMs = 120 * SECOND_MS;
-  const light = Array.from({ length: 20 }, (_, i) => `light${i}`);
-  const flood = steady("flood", { perSecond: 50, size: 50_000, untilMs }, random);
-  const chats = light.flatMap((user) => steady(user, { perSecond: 2, size: 200, untilMs }, random));
-  const server = { places: PLACES, speed: 100_000 };
-  const calls = inOrder([...flood, ...chats]);
+  const { calls, server, light, serviceMs } = flood();
   const worst = (of: SchedulerOf) => {
     const served = simulate(calls, server, of);
     return Math.max(...light.flatMap((user) => waitsOf(served, user)));
   };
-  // The longest document's time on its place.
-  const serviceMs = (Math.max(...flood.map(({ actual }) => actual)) / (server.speed / PLACES)) * SECOND_MS;
   assert.ok(worst(waitingRoom()) <= serviceMs, `${worst(waitingRoom())} ms`);
   assert.ok(worst(fifo) > 10 * serviceMs);
 });

@@ -233,9 +233,12 @@ export interface Unfairness {
   readonly windows: number;
 }
 
+/** When the last call ends. */
+export const endOf = (served: readonly Served[]) =>
+  served.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
+
 /** How differently users are served who wait all the time, in windows of a given length, one after the other by half. */
-export function unfairness(served: readonly Served[], windowMs: number): Unfairness {
-  const untilMs = Math.max(...served.map(({ endMs }) => endMs));
+export function unfairness(served: readonly Served[], windowMs: number, untilMs = endOf(served)): Unfairness {
   const seconds = windowMs / 1_000;
   const differences: number[] = [];
   const indices: number[] = [];
@@ -265,9 +268,8 @@ export function jainIndex(values: readonly number[]): number {
 
 /** Weighted model tokens a second, from the first arrival to the last end. */
 export function throughput(served: readonly Served[]): number {
-  const from = Math.min(...served.map(({ call }) => call.atMs));
-  const to = Math.max(...served.map(({ endMs }) => endMs));
-  return served.reduce((sum, { call }) => sum + call.actual, 0) / ((to - from) / 1_000);
+  const from = served.reduce((first, { call }) => Math.min(first, call.atMs), Number.POSITIVE_INFINITY);
+  return served.reduce((sum, { call }) => sum + call.actual, 0) / ((endOf(served) - from) / 1_000);
 }
 
 /** The max-min fair share of each demand in a capacity: whoever wants less than an even share gets it, the others share the rest evenly. */
