@@ -146,7 +146,7 @@ export function comebackPlot(): object {
           field: "who",
           type: "nominal",
           scale: { domain: [EARLY, LATE], range: ["#0072B2", "#D55E00"] },
-          legend: { orient: "bottom", title: null },
+          legend: { orient: "bottom", title: null, labelLimit: 300 },
         },
       },
     },

@@ -109,7 +109,12 @@ export function recordedResults(): readonly RecordedResult[] {
 }
 
 /** What a user gets while it waits all the time, as a multiple of what the others get who do. */
-function advantage(served: readonly Served[], user: string, windowMs: number, untilMs: number): number {
+export function advantage(
+  served: readonly Served[],
+  user: string,
+  windowMs: number,
+  untilMs: number,
+): number {
   let own = 0;
   let others = 0;
   for (let fromMs = windowMs; fromMs + windowMs <= untilMs; fromMs += windowMs) {

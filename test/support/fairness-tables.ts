@@ -9,7 +9,7 @@ import {
 import { type DifferenceSummary, summaryOf } from "./summed-differences.ts";
 
 /** Largest and mean difference that Sheng et al. (OSDI 2024) measured on a GPU. */
-const PAPER: Readonly<Record<SchedulerName, DifferenceSummary>> = {
+export const PAPER: Readonly<Record<SchedulerName, DifferenceSummary>> = {
   "first come first served": { max: 760, mean: 434 },
   "least counter": { max: 750, mean: 324 },
   Sluice: { max: 368, mean: 252 },
