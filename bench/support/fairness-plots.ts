@@ -116,8 +116,8 @@ export function floodPlot(): object {
 export function comebackPlot(): object {
   const rates = comebackRates();
   const names = SCHEDULERS.slice(0, 3);
-  const LATE = "one who comes back after 100 seconds";
-  const EARLY = "each of three who were there all the time";
+  const LATE = "who comes back after 100 s";
+  const EARLY = "each of three who stayed";
   const values = names.flatMap((scheduler) =>
     rates[scheduler].flatMap(({ atMs, early, late }) => [
       { scheduler, seconds: atMs / 1_000, who: EARLY, rate: early },

@@ -221,6 +221,6 @@ describe("WaitingRoom gives nobody more than others who wait", () => {
 
 test("docs/fairness.md says what the simulation says", () => {
   const page = readFileSync(join(import.meta.dirname, "..", "..", "docs", "fairness.md"), "utf8");
-  const hint = "write it anew: node scripts/write-fairness.ts";
+  const hint = "write it anew: node scripts/run.mjs fairness";
   for (const table of [arenaTable(), floodTable()]) assert.ok(page.includes(table), hint);
 });
