@@ -116,7 +116,7 @@ export function floodPlot(): object {
 export function comebackPlot(): object {
   const rates = comebackRates();
   const names = SCHEDULERS.slice(0, 3);
-  const LATE = "who comes back after 100 s";
+  const LATE = "who comes back after a minute";
   const EARLY = "each of three who stayed";
   const values = names.flatMap((scheduler) =>
     rates[scheduler].flatMap(({ atMs, early, late }) => [
@@ -138,7 +138,7 @@ export function comebackPlot(): object {
           field: "seconds",
           type: "quantitative",
           title: "seconds",
-          scale: { domain: [60, 200], nice: false },
+          scale: { domain: [20, 120], nice: false },
           axis: { tickCount: 5 },
         },
         y: { field: "rate", type: "quantitative", title: null, axis: { tickCount: 5 } },

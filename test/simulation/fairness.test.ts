@@ -211,9 +211,9 @@ describe("WaitingRoom gives nobody more than others who wait", () => {
       const untilMs = calls[calls.length - 1].atMs;
       const gets = (given: readonly SimulatedCall[]) =>
         advantage(simulate(given, server, waitingRoom()), "m", windowMs, untilMs);
-      // Long answers that nobody expected are corrected when they end: over a while, not at once.
+      // One large call is a twentieth of what a user gets in all this time. Long answers that nobody expected are corrected when they end: over a while, not at once.
       const isUnexpected = calls.some(({ expected, actual }) => actual > 5 * expected);
-      assert.ok(Math.abs(gets(calls) - 1) < (isUnexpected ? 0.25 : 0.02));
+      assert.ok(Math.abs(gets(calls) - 1) < (isUnexpected ? 0.25 : 0.05));
       assert.ok(Math.abs(gets(calls.map((call) => ({ ...call, expected: call.actual }))) - 1) < 0.05);
     });
   }

@@ -40,7 +40,7 @@ export interface Adversary {
 }
 
 const SERVER: Server = { places: 16, speed: 10_000 };
-const UNTIL_MS = 200 * SECOND_MS;
+const UNTIL_MS = 120 * SECOND_MS;
 const WINDOW_MS = 10 * SECOND_MS;
 
 /** Each of them alone would fill the server. */
@@ -55,27 +55,27 @@ export function adversaries(): readonly Adversary[] {
     server: SERVER,
     windowMs: WINDOW_MS,
   });
-  const on = Array.from({ length: 10 }, (_, i) => i * 20 * SECOND_MS);
+  const on = Array.from({ length: 6 }, (_, i) => i * 20 * SECOND_MS);
   return [
     scenario(
-      "comes twenty times as often",
-      steady("m", { perSecond: 400, size: 500, untilMs: UNTIL_MS }, random),
+      "comes fifteen times as often",
+      steady("m", { perSecond: 300, size: 500, untilMs: UNTIL_MS }, random),
     ),
     scenario(
       "sends calls twenty times as large",
       steady("m", { perSecond: 20, size: 10_000, untilMs: UNTIL_MS }, random),
     ),
     scenario(
-      "sends calls a tenth as large, twenty times as often",
-      steady("m", { perSecond: 400, size: 50, untilMs: UNTIL_MS }, random),
+      "sends calls a tenth as large, fifteen times as often",
+      steady("m", { perSecond: 300, size: 50, untilMs: UNTIL_MS }, random),
     ),
     scenario(
       "gets answers twenty times as long as expected",
       steady("m", { perSecond: 20, size: 10_000, untilMs: UNTIL_MS }, random, { expected: 500 }),
     ),
     scenario(
-      "comes back after 100 seconds",
-      steady("m", { perSecond: 20, size: 500, fromMs: 100 * SECOND_MS, untilMs: UNTIL_MS }, random),
+      "comes back after a minute",
+      steady("m", { perSecond: 20, size: 500, fromMs: 60 * SECOND_MS, untilMs: UNTIL_MS }, random),
     ),
     scenario(
       "comes and goes every ten seconds",

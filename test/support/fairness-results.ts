@@ -186,7 +186,7 @@ export function comebackRates(): ByScheduler<readonly Rate[]> {
   return bySchedulers(calls, known, (given, of) => {
     const served = simulate(given, server, of);
     const rates: Rate[] = [];
-    for (let fromMs = 60 * SECOND_MS; fromMs < 196 * SECOND_MS; fromMs += RATE_WINDOW_MS / 2) {
+    for (let fromMs = 20 * SECOND_MS; fromMs < 116 * SECOND_MS; fromMs += RATE_WINDOW_MS / 2) {
       const between = serviceBetween(served, fromMs, fromMs + RATE_WINDOW_MS);
       const rateOf = (user: string) => (between.get(user) ?? 0) / (RATE_WINDOW_MS / SECOND_MS);
       const early = (rateOf("a") + rateOf("b") + rateOf("c")) / 3;
