@@ -2,140 +2,15 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { Ticket } from "../../../src/core/fairness/lane.ts";
-import { PRIORITIES, type RoomBounds } from "../../../src/core/fairness/permit.ts";
-import { type Attempt, WaitingRoom } from "../../../src/core/fairness/waiting-room.ts";
-import type { LimitSpec } from "../../../src/core/limits/limit-spec.ts";
-import type { Priority } from "../../../src/core/policy/policy.ts";
-import type { ReserveOutcome } from "../../../src/ports/limit-store.ts";
-import type { PermitCall } from "../../../src/ports/permit-queue.ts";
-import { CounterTable } from "../../../src/stores/memory/counter-table.ts";
+import { PRIORITIES } from "../../../src/core/fairness/permit.ts";
 import { bucket, concurrency, rolling } from "../../contract/limit-specs.ts";
 import { ROOM } from "../../support/limit-rules.ts";
 import { runs } from "../../support/property.ts";
-
-const TTL_MS = 1e9;
-const LONG_MS = 1e8;
-const START_MS = 1_700_000_000_000;
-
-interface Asked {
-  readonly user: string;
-  readonly priority?: Priority;
-  readonly weight?: number;
-  readonly size?: number;
-  readonly bytes?: number;
-  readonly maxWaitMs?: number;
-  readonly limits: readonly (readonly [key: string, spec: LimitSpec, need: number])[];
-}
-
-/** A room over real limits, on a clock that is set by hand. */
-class Room {
-  nowMs = START_MS;
-  bounds: RoomBounds = ROOM;
-  readonly table = new CounterTable();
-  /** Names of calls in the order in which they were granted. */
-  readonly order: string[] = [];
-  readonly #names = new Map<number, string>();
-  readonly #calls = new Map<string, { call: PermitCall; grantedMs: number; isCounted: boolean }>();
-  readonly room: WaitingRoom<ReserveOutcome>;
-  #sequence = 0;
-
-  constructor() {
-    this.room = new WaitingRoom<ReserveOutcome>(
-      {
-        reserve: (request, nowMs) => this.#attempt(request as PermitCall, nowMs),
-        expectedWait: ({ subjects }, ahead, serviceMs, nowMs) =>
-          this.table.expectedWait(subjects, ahead, serviceMs, nowMs),
-      },
-      ({ request }) => this.#granted(request as PermitCall, true),
-    );
-    this.table.beat(1, TTL_MS, this.nowMs);
-  }
-
-  #attempt(call: PermitCall, nowMs: number): Attempt<ReserveOutcome> {
-    const outcome = this.table.reserve(call, nowMs);
-    switch (outcome.kind) {
-      case "admitted":
-        return { kind: "granted", outcome };
-      case "refused":
-        return { kind: "refused", outcome, waitMs: outcome.waitMs, limiting: outcome.limiting };
-      case "never_fits":
-        return { kind: "never_fits", outcome };
-      case "closed":
-        throw new Error("closed");
-    }
-  }
-
-  #granted(call: PermitCall, isCounted: boolean): void {
-    const name = this.#names.get(call.id.sequence) as string;
-    this.order.push(name);
-    this.#calls.set(name, { call, grantedMs: this.nowMs, isCounted });
-  }
-
-  enter(name: string, { user, limits, priority = "normal", weight = 1, size = 10, ...rest }: Asked) {
-    this.#sequence += 1;
-    const call: PermitCall = {
-      id: { instance: 1, sequence: this.#sequence },
-      // One charge a subject, so that the limiting charge is the limiting subject.
-      subjects: limits.map(([key, spec, need]) => ({ key, charges: [{ spec, hold: need, need }] })),
-      isShared: limits.map(([key]) => !key.startsWith("user=")),
-      ttlMs: TTL_MS,
-      flow: user,
-      priority,
-      weight,
-      size,
-      bytes: 1,
-      maxWaitMs: LONG_MS,
-      ...rest,
-    };
-    this.#names.set(this.#sequence, name);
-    const entry = this.room.enter(call, this.bounds, this.nowMs);
-    if (entry.kind === "granted") this.#granted(call, entry.isCounted);
-    return entry;
-  }
-
-  waits(name: string, asked: Asked): Ticket {
-    const entry = this.enter(name, asked);
-    return entry.kind === "waiting" ? entry.ticket : assert.fail(entry.kind);
-  }
-
-  end(name: string, actual = 1): void {
-    const granted = this.#calls.get(name);
-    assert.ok(granted !== undefined, `${name} is not open`);
-    this.#calls.delete(name);
-    const { call, grantedMs, isCounted } = granted;
-    const subjects = call.subjects.map(({ key, charges }) => ({
-      key,
-      charges: charges.map(({ spec }) => ({ spec, actual })),
-    }));
-    this.table.settle({ id: call.id, subjects }, this.nowMs);
-    const { flow, priority } = call;
-    this.room.freed(
-      call.subjects.map(({ key }) => key),
-      isCounted ? { flow, priority, correction: 0 } : undefined,
-      this.nowMs - grantedMs,
-      this.nowMs,
-    );
-  }
-
-  /** Lets time pass, and the room do what it wants to. */
-  advance(ms: number): void {
-    const untilMs = this.nowMs + ms;
-    let turns = 0;
-    while (this.room.nextDueMs <= untilMs) {
-      this.nowMs = Math.max(this.nowMs, this.room.nextDueMs);
-      this.room.pump(this.nowMs);
-      turns += 1;
-      assert.ok(turns < 10_000, "the room asks to be called again and again");
-    }
-    this.nowMs = untilMs;
-  }
-}
-
-const place = (capacity = 1) => ["place", concurrency(capacity), 1] as const;
+import { place, SimulatedRoom } from "../../support/simulated-room.ts";
 
 describe("WaitingRoom", () => {
   test("serves a flow first come first served, and flows by turns (Q1)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const limits = [place()];
     room.enter("holder", { user: "z", limits });
     for (const name of ["a1", "a2", "a3", "b1", "b2"]) room.waits(name, { user: name[0], limits });
@@ -144,7 +19,7 @@ describe("WaitingRoom", () => {
   });
 
   test("serves by weight and by size (Q1)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const limits = [place()];
     room.enter("holder", { user: "z", limits });
     for (let i = 0; i < 4; i++) room.waits(`a${i}`, { user: "a", limits, weight: 2, size: 10 });
@@ -156,7 +31,7 @@ describe("WaitingRoom", () => {
   });
 
   test("serves higher priorities first, and a newcomer does not pass who waits in front of it (Q2)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const limits = [place(2)];
     room.enter("one", { user: "z", limits });
     room.enter("two", { user: "z", limits });
@@ -172,7 +47,7 @@ describe("WaitingRoom", () => {
   });
 
   test("lets critical calls by while limits allow, and counts them, so that the rest get their minimum share (Q2)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     room.bounds = { ...ROOM, minShares: [0, 0, 0.2, 0] };
     const spec = bucket(1_000, 1_000, 1_000);
     const limits = [["account", spec, 100] as const];
@@ -195,7 +70,7 @@ describe("WaitingRoom", () => {
   });
 
   test("lets smaller calls pass a head that does not fit, only as far as its bound goes (Q1)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const spec = bucket(1_000, 1_000, 1_000_000);
     const limits = (need: number) => [["account", spec, need] as const];
     room.enter("holder", { user: "z", limits: limits(700), size: 700 });
@@ -218,7 +93,7 @@ describe("WaitingRoom", () => {
   });
 
   test("refuses a call that cannot be served in its time, with when it would be (Q4, L3)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const spec = rolling(1, 60_000);
     const limits = [["user=u", spec, 1] as const];
     room.enter("first", { user: "u", limits });
@@ -229,7 +104,7 @@ describe("WaitingRoom", () => {
   });
 
   test("says when a call of a queue is going to be served, and is right where nothing else comes (Q4, L3)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const spec = bucket(10, 10, 10_000);
     const limits = [["account", spec, 10] as const];
     room.enter("first", { user: "z", limits });
@@ -248,7 +123,7 @@ describe("WaitingRoom", () => {
   });
 
   test("refuses at once what can never fit, whoever waits (L4)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const limits = [place()];
     room.enter("holder", { user: "z", limits });
     room.waits("waiting", { user: "w", limits });
@@ -257,7 +132,7 @@ describe("WaitingRoom", () => {
   });
 
   test("is bounded in calls and bytes, of a flow and in total, with ten thousand of one user (Q6)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     room.bounds = {
       ...ROOM,
       waitingMax: 150,
@@ -282,7 +157,7 @@ describe("WaitingRoom", () => {
   });
 
   test("serves the next when who is first leaves (Q5)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const spec = bucket(100, 1, 1_000);
     const limits = (need: number) => [["account", spec, need] as const];
     room.enter("holder", { user: "z", limits: limits(95), size: 95 });
@@ -294,7 +169,7 @@ describe("WaitingRoom", () => {
   });
 
   test("serves a flow's next call at once when its first, which had to wait for the flow's own limit, leaves (Q5)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const spec = bucket(100, 1, 1_000);
     const limits = (need: number) => [["user=u", spec, need] as const];
     room.enter("holder", { user: "u", limits: limits(90), size: 90 });
@@ -305,7 +180,7 @@ describe("WaitingRoom", () => {
   });
 
   test("serves others at once when a head that they had passed often enough leaves; critical calls pass it all the same (Q5, Q2)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     room.bounds = { ...ROOM, minShares: [0, 0, 0, 0] };
     const spec = bucket(1_000, 1_000, 1_000_000);
     const limits = (need: number) => [["account", spec, need] as const];
@@ -328,7 +203,7 @@ describe("WaitingRoom", () => {
   });
 
   test("goes on when the clock steps back or far ahead (L5)", () => {
-    const room = new Room();
+    const room = new SimulatedRoom();
     const spec = rolling(1, 60_000);
     const limits = [["user=u", spec, 1] as const];
     room.enter("first", { user: "u", limits });
@@ -384,7 +259,7 @@ for (const [name, limitsOf] of [
     test(`WaitingRoom serves users of weights ${weights} who wait for ${name} within a bound of each other, whatever they do (Q1)`, () => {
       fc.assert(
         fc.property(fc.array(step, { minLength: 20, maxLength: 250 }), (steps) => {
-          const room = new Room();
+          const room = new SimulatedRoom();
           const limits = limitsOf();
           const waiting = new Map<string, { user: number; ticket: Ticket }>();
           const sizes = new Map<string, { user: number; size: number }>();
@@ -458,7 +333,7 @@ for (const [name, limitsOf] of [
 test("WaitingRoom leaves no place empty while somebody waits, serves the highest priority and the least served (Q8, Q2)", () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 20, maxLength: 200 }), (steps) => {
-      const room = new Room();
+      const room = new SimulatedRoom();
       room.bounds = { ...ROOM, minShares: [0, 0, 0, 0] };
       const CAPACITY = 3;
       const limits = [place(CAPACITY)];
