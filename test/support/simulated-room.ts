@@ -115,6 +115,11 @@ export class SimulatedRoom {
     );
   }
 
+  /** When a call was granted. */
+  grantedMs(name: string): number {
+    return this.#calls.get(name)?.grantedMs ?? Number.NaN;
+  }
+
   /** Lets time pass, and the room do what it wants to. */
   advance(ms: number): void {
     const untilMs = this.nowMs + ms;

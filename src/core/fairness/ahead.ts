@@ -37,7 +37,8 @@ function turnsAhead(own: number, need: number, waiting: number, weights: number,
 
 /**
  * What is charged before a call, by charge, as far as can be told now. `own`: what its own lane has in front of it, by charge. On shared limits all of the
- * higher bands come first, and of its own band as much as its turn lets pass. `joining` is its flow's weight where its lane does not wait yet, else 0.
+ * higher bands come first, and of its own band as much as its turn lets pass. `joining` is its flow's weight where its lane does not wait yet, else 0;
+ * `isIn` is whether the call itself waits already, and is part of what does.
  */
 export function aheadOf(
   { subjects, isShared }: PermitRequest,
@@ -45,6 +46,7 @@ export function aheadOf(
   contest: Contest,
   own: readonly number[],
   joining: number,
+  isIn: boolean,
 ): number[] {
   const ahead: number[] = [];
   const load = contest.loads[flow.band];
@@ -58,7 +60,8 @@ export function aheadOf(
       }
       let higher = 0;
       for (let band = 0; band < flow.band; band++) higher += contest.loads[band].needs[shared];
-      ahead.push(higher + turnsAhead(mine, need, load.needs[shared], load.weight + joining, flow.weight));
+      const waiting = load.needs[shared] - (isIn ? need : 0);
+      ahead.push(higher + turnsAhead(mine, need, waiting, load.weight + joining, flow.weight));
       shared += 1;
     }
   }
