@@ -111,6 +111,15 @@ export class Contests {
     return rivals;
   }
 
+  /** These contests and all their rivals. */
+  withRivals(contests: ReadonlySet<Contest>): Set<Contest> {
+    const all = new Set(contests);
+    const keys = new Set<string>();
+    for (const { shared } of contests) for (const key of shared) keys.add(key);
+    for (const key of keys) for (const rival of this.sharing(key)) all.add(rival);
+    return all;
+  }
+
   dropIdle(contest: Contest): void {
     if (contest.lanes > 0) return;
     this.#byKey.delete(contest.key);

@@ -138,12 +138,12 @@ export class Places {
     return due;
   }
 
-  /** The contests whose moment has come, and their rivals: what fits one may be somebody else's turn. */
-  takeDueContests(nowMs: number): ReadonlySet<Contest> {
-    const due = new Set<Contest>();
+  /** The contests whose moment has come. */
+  takeDueContests(nowMs: number): readonly Contest[] {
+    const due: Contest[] = [];
     for (let next = this.#dueContests.first; next !== undefined && next.dueMs <= nowMs; ) {
       this.setDue(next, 0);
-      for (const rival of this.contests.rivals(next)) due.add(rival);
+      due.push(next);
       next = this.#dueContests.first;
     }
     return due;

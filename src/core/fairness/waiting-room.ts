@@ -181,7 +181,7 @@ export class WaitingRoom<Outcome> {
     for (const other of before) {
       for (const [charge, need] of needsOf(other.request).entries()) needs[charge] += need;
     }
-    const ahead = aheadOf(request, lane.flow, lane.contest, needs, 0);
+    const ahead = aheadOf(request, lane.flow, lane.contest, needs, 0, true);
     const calls = callsAhead(lane, before.length);
     const { serviceMs } = lane.contest;
     return { position: calls + 1, expectedMs: this.#limits.expectedWait(request, ahead, serviceMs, nowMs) };
@@ -224,7 +224,7 @@ export class WaitingRoom<Outcome> {
     if (attempt?.kind === "never_fits") return { kind: "turned", reason: "never_fits", waitMs: 0, outcome };
     const needs = queued?.needs ?? needsOf(request).map(() => 0);
     const joining = queued === undefined ? flow.weight : 0;
-    const ahead = aheadOf(request, flow, contest, needs, joining);
+    const ahead = aheadOf(request, flow, contest, needs, joining, false);
     const expectedMs = this.#limits.expectedWait(request, ahead, contest.serviceMs, nowMs);
     // For concurrency nobody can foretell the wait: then only what is known of it may turn a call away.
     const waitMs =
@@ -254,9 +254,10 @@ export class WaitingRoom<Outcome> {
     else if (contest.dueMs === 0) this.#places.setDue(contest, nowMs);
   }
 
-  /** Serves who is next in these contests until nobody fits. */
-  #dispatch(contests: Set<Contest>, nowMs: number): void {
+  /** Serves who is next in these contests until nobody fits. What fits one may be the turn of somebody in another. */
+  #dispatch(changed: ReadonlySet<Contest>, nowMs: number): void {
     const saved: Saved[] = [];
+    const contests = this.#places.contests.withRivals(changed);
     for (const contest of contests) this.#places.setDue(contest, 0);
     for (;;) {
       const lane = this.#next(contests);

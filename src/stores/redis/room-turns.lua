@@ -65,7 +65,7 @@ local function turnsAhead(own, need, waiting, weights, weight)
   return turns > own and turns or own
 end
 
-local function aheadOf(ticket, weight, contest, own, joining)
+local function aheadOf(ticket, weight, contest, own, joining, isIn)
   local ahead, load_ = {}, contest.loads[ticket.band]
   for charge, need in ipairs(ticket.needs) do
     local shared, mine = ticket.sharedCharges[charge], own and own[charge] or 0
@@ -74,7 +74,8 @@ local function aheadOf(ticket, weight, contest, own, joining)
     else
       local higher = 0
       for band = 1, ticket.band - 1 do higher = higher + contest.loads[band].needs[shared] end
-      ahead[charge] = higher + turnsAhead(mine, need, load_.needs[shared], load_.weight + joining, weight)
+      local waiting = load_.needs[shared] - (isIn and need or 0)
+      ahead[charge] = higher + turnsAhead(mine, need, waiting, load_.weight + joining, weight)
     end
   end
   return ahead
@@ -218,7 +219,14 @@ local function close(contests, key, firstNumber)
 end
 
 local function dispatch(contests)
-  local saved = {}
+  local saved, keys = {}, {}
+  for number in pairs(contests) do
+    local contest = contestOf(number)
+    for _, key in ipairs(contest and contest.shared or {}) do keys[key] = true end
+  end
+  for key in pairs(keys) do
+    for _, rival in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do contests[rival] = true end
+  end
   for number in pairs(contests) do
     local contest = contestOf(number)
     if contest then setDue(number, contest, 0) else contests[number] = nil end

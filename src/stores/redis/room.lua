@@ -102,7 +102,7 @@ local function enter(at, arguments)
 
   if not verdict and neverFits then verdict, waitMs, subject, reply = attempt(ticketName, request, keys) end
   if verdict == 2 then return { 1, REASONS.neverFits, 0, reply } end
-  local ahead = aheadOf(ticket, flow.weight, contest, lane and lane.needs, lane and 0 or flow.weight)
+  local ahead = aheadOf(ticket, flow.weight, contest, lane and lane.needs, lane and 0 or flow.weight, false)
   local expectedMs = waitBehind(ticketName, request, keys, ahead, contest.serviceMs)
   if expectedMs == 0 and verdict == 1 then expectedMs = waitMs < maxWaitMs and waitMs or maxWaitMs end
   local atLeast = expectedMs > 1 and expectedMs or 1
@@ -151,7 +151,7 @@ local function standingOf(ticketName, ticket, lane)
   end
   local contest = contestOf(lane.contest)
   local flow = flowOf(lane)
-  local ahead = aheadOf(ticket, flow.weight, contest, own, 0)
+  local ahead = aheadOf(ticket, flow.weight, contest, own, 0, true)
   local expectedMs = waitBehind(ticketName, ticket.request, ticket.keys, ahead, contest.serviceMs)
   return callsAhead(lane, flow.weight, contest, before) + 1, expectedMs
 end
@@ -237,7 +237,7 @@ local function pump()
   for _, number in ipairs(call('ZRANGEBYSCORE', ROOM .. 'e', '-inf', now)) do
     local contest = contestOf(number)
     setDue(number, contest, 0)
-    addRivals(contests, number, contest)
+    contests[number] = true
   end
   if next(contests) then dispatch(contests) end
 end
