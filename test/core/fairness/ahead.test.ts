@@ -129,6 +129,7 @@ test("WaitingRoom keeps its word on a flow's own limits: each call is served whe
       fc.constantFrom("bucket", "rolling", "both"),
       fc.array(fc.record({ afterMs: fc.nat(1_500), calls: fc.array(call, { maxLength: 3 }) }), {
         maxLength: 12,
+        size: "max",
       }),
       (kind, bursts) => {
         const room = new SimulatedRoom();

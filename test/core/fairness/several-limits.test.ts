@@ -145,7 +145,7 @@ interface Waiting {
 
 test("WaitingRoom leaves nobody waiting who fits, keeps each flow in order, and is never due in the past (Q8, Q1)", () => {
   fc.assert(
-    fc.property(fc.array(step, { minLength: 10, maxLength: 150 }), (steps) => {
+    fc.property(fc.array(step, { minLength: 10, maxLength: 150, size: "max" }), (steps) => {
       const room = new SimulatedRoom();
       room.bounds = { ...room.bounds, minShares: [0, 0.2, 0.1, 0.05] };
       const waiting = new Map<string, Waiting>();

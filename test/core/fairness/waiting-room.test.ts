@@ -258,7 +258,7 @@ for (const [name, limitsOf] of [
   for (const weights of [EQUAL, DIFFERENT])
     test(`WaitingRoom serves users of weights ${weights} who wait for ${name} within a bound of each other, whatever they do (Q1)`, () => {
       fc.assert(
-        fc.property(fc.array(step, { minLength: 20, maxLength: 250 }), (steps) => {
+        fc.property(fc.array(step, { minLength: 20, maxLength: 250, size: "max" }), (steps) => {
           const room = new SimulatedRoom();
           const limits = limitsOf();
           const waiting = new Map<string, { user: number; ticket: Ticket }>();
@@ -332,7 +332,7 @@ for (const [name, limitsOf] of [
 
 test("WaitingRoom leaves no place empty while somebody waits, serves the highest priority and the least served (Q8, Q2)", () => {
   fc.assert(
-    fc.property(fc.array(step, { minLength: 20, maxLength: 200 }), (steps) => {
+    fc.property(fc.array(step, { minLength: 20, maxLength: 200, size: "max" }), (steps) => {
       const room = new SimulatedRoom();
       room.bounds = { ...ROOM, minShares: [0, 0, 0, 0] };
       const CAPACITY = 3;
