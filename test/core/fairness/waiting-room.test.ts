@@ -317,8 +317,11 @@ for (const [name, limitsOf] of [
               const names = [...waiting.keys()];
               if (names.length === 0) continue;
               const leaving = names[one.pick % names.length];
-              room.room.leave((waiting.get(leaving) as { ticket: Ticket }).ticket, room.nowMs);
+              const { ticket } = waiting.get(leaving) as { ticket: Ticket };
+              // Whoever is served because it left is served when it does not wait any more.
               waiting.delete(leaving);
+              restart();
+              room.room.leave(ticket, room.nowMs);
             } else {
               room.advance(one.ms);
             }
