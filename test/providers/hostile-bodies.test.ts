@@ -37,28 +37,32 @@ const bodyOf =
     }
   };
 
-function timed(work: () => ParsedCall): { readonly call: ParsedCall; readonly ms: number } {
-  let bestMs = Number.POSITIVE_INFINITY;
-  let call = work();
-  // The better of two, after one that warms up: others use the machine.
-  for (let turn = 0; turn < 2; turn++) {
-    const startMs = performance.now();
-    call = work();
-    bestMs = Math.min(bestMs, performance.now() - startMs);
-  }
-  return { call, ms: bestMs };
+function timed<T>(work: () => T): { readonly result: T; readonly ms: number } {
+  const startMs = performance.now();
+  const result = work();
+  return { result, ms: performance.now() - startMs };
 }
+
+/** Others use the machine: what is too slow is tried again. */
+const TURNS_MAX = 12;
 
 /** Parses a body at every endpoint: in bounded time, to a finite estimate, with the bytes as they are. */
 function parseEverywhere(name: string, bodyAt: (endpoint: Endpoint) => object): readonly ParsedCall[] {
   return KNOWN.map(([format, endpoint]) => {
     const bytes = Buffer.from(JSON.stringify({ model: MODELS[format.name], ...bodyAt(endpoint) }));
     const before = Buffer.from(bytes);
-    const { call, ms } = timed(() => format.parseCall(endpoint, bytes));
-    const { ms: jsonMs } = timed(() => JSON.parse(bytes.toString()));
     const what = `${name} at ${endpoint}`;
-    // No dearer than the parser, which is part of it, and what a garbage collection costs.
-    assert.ok(ms <= 3 * jsonMs + 30, `${what}: ${ms} ms, JSON.parse ${jsonMs} ms`);
+    const times: string[] = [];
+    let call = format.parseCall(endpoint, bytes);
+    for (;;) {
+      const parsed = timed(() => format.parseCall(endpoint, bytes));
+      const json = timed(() => JSON.parse(bytes.toString()));
+      call = parsed.result;
+      // No dearer than the parser, which is part of it, and what a garbage collection costs.
+      if (parsed.ms <= 3 * json.ms + 30) break;
+      times.push(`${parsed.ms} ms (JSON.parse ${json.ms} ms)`);
+      assert.ok(times.length < TURNS_MAX, `${what}: ${times.join(", ")}`);
+    }
     assert.ok(Number.isSafeInteger(call.estimate.inputTokens) && call.estimate.inputTokens >= 0, what);
     assert.ok(call.upstreamBody.equals(before), what);
     return call;
