@@ -81,6 +81,11 @@ test("settingsFromText warns of what this version does not do", () => {
     load("plans: { a: {}, b: {} }").warnings.map(({ message }) => message),
     ["nobody can call: there are no keys, no trusted headers, and anonymous callers are rejected"],
   );
+  const deferring = load("plans: { a: { when_limited: defer } }\nidentity: { anonymous: a }").warnings;
+  assert.deepEqual(
+    deferring.map(({ key, message }) => [key, /defer is not built yet/.test(message)]),
+    [["plans.a.when_limited", true]],
+  );
   assert.match(
     load("plans: { a: {}, b: {} }\nidentity: { anonymous: a }").warnings[0].message,
     /nobody has the plan "b"/,
