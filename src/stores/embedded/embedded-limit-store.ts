@@ -201,7 +201,7 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
           subject: (key, state) => this.#table.restoreSubject(key, state),
           reservation: (id, reservation) => {
             if (reservation === "closed") reservations.close(id, nowMs);
-            else if (!reservations.isClosed(id)) reservations.put(id, reservation);
+            else if (reservations.find(id) !== "closed") reservations.put(id, reservation);
           },
         });
       }

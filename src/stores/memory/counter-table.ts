@@ -1,5 +1,4 @@
 import {
-  type Charge,
   decide,
   followClock,
   type Holds,
@@ -61,46 +60,46 @@ export class CounterTable {
   reserve(request: ReserveRequest, nowMs: number): ReserveOutcome {
     this.#nowMs = nowMs;
     const { id, subjects } = request;
-    if (this.reservations.isClosed(id)) return { kind: "closed", readings: this.#readings(subjects, nowMs) };
-    if (this.reservations.open(id) !== undefined) {
-      return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
+    const states = this.#states(subjects);
+    const known = this.reservations.find(id);
+    if (known === "closed") return { kind: "closed", readings: this.#readings(states, subjects, nowMs) };
+    if (known !== undefined) {
+      return { kind: "admitted", overShadow: [], readings: this.#readings(states, subjects, nowMs) };
     }
-    const states: (SubjectState | undefined)[] = [];
-    for (const subject of subjects) states.push(this.#subjects.get(subject.key));
     followClock(states, subjects, nowMs);
     const verdict = decide(states, subjects, nowMs, this.#isAlive);
-    if (verdict.kind === "admitted") {
-      const reservation: OpenReservation = { expiresMs: nowMs + request.ttlMs, step: 0, holds: [] };
-      this.#hold(states, subjects, reservation, id, nowMs);
-    }
-    return withReadings(verdict, this.#readings(subjects, nowMs));
+    if (verdict.kind !== "admitted") return withReadings(verdict, this.#readings(states, subjects, nowMs));
+    const reservation: OpenReservation = { expiresMs: nowMs + request.ttlMs, step: 0, holds: [] };
+    const held = this.#hold(states, subjects, reservation, id, nowMs);
+    return withReadings(verdict, this.#readings(held, subjects, nowMs));
   }
 
   extend(request: ExtendRequest, nowMs: number): ReserveOutcome {
     this.#nowMs = nowMs;
     const { id, subjects } = request;
-    const reservation = this.reservations.open(id);
-    if (reservation === undefined) return { kind: "closed", readings: this.#readings(subjects, nowMs) };
-    if (request.step <= reservation.step) {
-      return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
+    const states = this.#states(subjects);
+    const reservation = this.reservations.find(id);
+    if (reservation === undefined || reservation === "closed") {
+      return { kind: "closed", readings: this.#readings(states, subjects, nowMs) };
     }
-    const states = subjects.map(({ key }) => this.#subjects.get(key));
+    if (request.step <= reservation.step) {
+      return { kind: "admitted", overShadow: [], readings: this.#readings(states, subjects, nowMs) };
+    }
     followClock(states, subjects, nowMs);
     const verdict = decide(states, subjects, nowMs, this.#isAlive);
     if (verdict.kind !== "admitted" && !request.force) {
-      return withReadings(verdict, this.#readings(subjects, nowMs));
+      return withReadings(verdict, this.#readings(states, subjects, nowMs));
     }
     reservation.step = request.step;
     reservation.expiresMs = nowMs + request.ttlMs;
-    this.#hold(states, subjects, reservation, id, nowMs);
-    return { kind: "admitted", overShadow: [], readings: this.#readings(subjects, nowMs) };
+    const held = this.#hold(states, subjects, reservation, id, nowMs);
+    return { kind: "admitted", overShadow: [], readings: this.#readings(held, subjects, nowMs) };
   }
 
   settle(request: SettleRequest, nowMs: number): SettleOutcome {
     this.#nowMs = nowMs;
-    const { id } = request;
-    if (this.reservations.isClosed(id)) return "already";
-    const reservation = this.reservations.open(id);
+    const reservation = this.reservations.find(request.id);
+    if (reservation === "closed") return "already";
     this.#settle(request, reservation?.holds ?? [], nowMs);
     return reservation === undefined ? "unknown" : "settled";
   }
@@ -108,8 +107,8 @@ export class CounterTable {
   release(request: SettleRequest, nowMs: number): SettleOutcome {
     this.#nowMs = nowMs;
     const { id } = request;
-    if (this.reservations.isClosed(id)) return "already";
-    const reservation = this.reservations.open(id);
+    const reservation = this.reservations.find(id);
+    if (reservation === "closed") return "already";
     if (reservation === undefined) {
       this.#close(id, nowMs);
       return "unknown";
@@ -130,8 +129,7 @@ export class CounterTable {
     nowMs: number,
   ): number {
     this.#nowMs = nowMs;
-    const states = subjects.map(({ key }) => this.#subjects.get(key));
-    return expectedWait(states, subjects, ahead, serviceMs, nowMs, this.#isAlive);
+    return expectedWait(this.#states(subjects), subjects, ahead, serviceMs, nowMs, this.#isAlive);
   }
 
   read(requests: readonly ReadRequest[], nowMs: number): LimitReading[] {
@@ -181,37 +179,46 @@ export class CounterTable {
     return this.#subjects.entries();
   }
 
+  #states(subjects: readonly { readonly key: string }[]): (SubjectState | undefined)[] {
+    const states: (SubjectState | undefined)[] = [];
+    for (const { key } of subjects) states.push(this.#subjects.get(key));
+    return states;
+  }
+
+  /** Returns the states as they are now. */
   #hold(
     states: (SubjectState | undefined)[],
     subjects: readonly SubjectCharges[],
     reservation: OpenReservation,
     id: ReservationId,
     nowMs: number,
-  ): void {
-    const present: SubjectState[] = [];
-    for (const state of states) present.push(state ?? emptyState());
+  ): (SubjectState | undefined)[] {
+    const present = filled(states);
     hold(present, subjects, reservation.holds, id.instance, nowMs, reservation.expiresMs, this.#isAlive);
     for (let i = 0; i < subjects.length; i++) {
+      if (states[i] !== undefined || subjects[i].charges.length === 0) continue;
       // A copy has no room to spare, and most subjects never need any.
-      if (states[i] === undefined && subjects[i].charges.length > 0) {
-        this.#subjects.set(subjects[i].key, present[i].slice());
-      }
+      states[i] = present[i].slice();
+      this.#subjects.set(subjects[i].key, states[i]!);
     }
     this.reservations.put(id, reservation);
-    this.#tell(id, reservation, subjects);
+    this.#tell(id, reservation, subjects, states);
+    return states;
   }
 
   #settle(request: SettleRequest, holds: Holds, nowMs: number): void {
     const { id, subjects } = request;
-    const states: SubjectState[] = [];
-    for (const { key } of subjects) states.push(this.#subjects.get(key) ?? emptyState());
-    followClock(states, subjects, nowMs);
-    settle(states, subjects, holds, id.instance, nowMs, this.#isAlive);
+    const states = this.#states(subjects);
+    const present = filled(states);
+    followClock(present, subjects, nowMs);
+    settle(present, subjects, holds, id.instance, nowMs, this.#isAlive);
     for (let i = 0; i < subjects.length; i++) {
-      if (!isEmpty(states[i])) this.#subjects.set(subjects[i].key, states[i]);
+      if (states[i] !== undefined || isEmpty(present[i])) continue;
+      states[i] = present[i];
+      this.#subjects.set(subjects[i].key, present[i]);
     }
     this.reservations.close(id, nowMs);
-    this.#tell(id, "closed", subjects);
+    this.#tell(id, "closed", subjects, states);
   }
 
   #close(id: ReservationId, nowMs: number): void {
@@ -223,25 +230,33 @@ export class CounterTable {
     id: ReservationId,
     reservation: OpenReservation | "closed",
     subjects: readonly { readonly key: string }[],
+    states: readonly (SubjectState | undefined)[],
   ): void {
     this.#listener.reservationChanged(id, reservation);
-    for (const { key } of subjects) {
-      const state = this.#subjects.get(key);
-      if (state !== undefined) this.#listener.subjectChanged(key, state);
+    for (let i = 0; i < subjects.length; i++) {
+      const state = states[i];
+      if (state !== undefined) this.#listener.subjectChanged(subjects[i].key, state);
     }
   }
 
   #readings(
-    subjects: readonly { readonly key: string; readonly charges: readonly Charge[] }[],
+    states: readonly (SubjectState | undefined)[],
+    subjects: readonly SubjectCharges[],
     nowMs: number,
   ): LimitReading[] {
     const readings: LimitReading[] = [];
-    for (const { key, charges } of subjects) {
-      const state = this.#subjects.get(key);
-      for (const { spec } of charges) readings.push(readLimit(state, spec, nowMs, this.#isAlive));
+    for (let i = 0; i < subjects.length; i++) {
+      for (const { spec } of subjects[i].charges) {
+        readings.push(readLimit(states[i], spec, nowMs, this.#isAlive));
+      }
     }
     return readings;
   }
+}
+
+/** With an empty state in place of each that is missing; the same list where none is. */
+function filled(states: (SubjectState | undefined)[]): SubjectState[] {
+  return states.every((state) => state !== undefined) ? states : states.map((state) => state ?? emptyState());
 }
 
 /** Spelled out: spreading the verdict costs a third of the whole decision. */

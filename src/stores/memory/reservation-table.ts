@@ -26,12 +26,11 @@ export class ReservationTable {
   readonly #books = new Map<number, Book>();
   #sweptMs = 0;
 
-  open(id: ReservationId): OpenReservation | undefined {
-    return this.#books.get(id.instance)?.open.get(id.sequence);
-  }
-
-  isClosed(id: ReservationId): boolean {
-    return this.#books.get(id.instance)?.closed.has(id.sequence) ?? false;
+  /** An open reservation, or what is known of one that is not: that it was closed lately, or nothing. */
+  find(id: ReservationId): OpenReservation | "closed" | undefined {
+    const book = this.#books.get(id.instance);
+    if (book === undefined) return undefined;
+    return book.open.get(id.sequence) ?? (book.closed.has(id.sequence) ? "closed" : undefined);
   }
 
   put(id: ReservationId, reservation: OpenReservation): void {
