@@ -11,9 +11,18 @@ export function needsOf({ subjects }: PermitRequest): number[] {
 
 /** Whether a call asks for less of what another one has no room for under `key`, which both share in the same contest: only then can it fit. */
 export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, key: string): boolean {
-  const own = subjects.find((subject) => subject.key === key)?.charges ?? [];
-  const theirs = other.subjects.find((subject) => subject.key === key)?.charges ?? [];
-  return own.some(({ need }, i) => need < theirs[i].need);
+  for (let i = 0; i < subjects.length; i++) {
+    if (subjects[i].key !== key) continue;
+    const { charges } = subjects[i];
+    for (let at = 0; at < other.subjects.length; at++) {
+      if (other.subjects[at].key !== key) continue;
+      const theirs = other.subjects[at].charges;
+      for (let charge = 0; charge < charges.length; charge++) {
+        if (charges[charge].need < theirs[charge].need) return true;
+      }
+    }
+  }
+  return false;
 }
 
 /** Adds what a call needs to the sums of where it waits, or (`sign` −1) takes it out again. */
@@ -36,7 +45,7 @@ function turnsAhead(own: number, need: number, waiting: number, weights: number,
 }
 
 /**
- * What is charged before a call, by charge, as far as can be told now. `own`: what its own lane has in front of it, by charge. On shared limits all of the
+ * What is charged before a call, by charge, as far as can be told now. `own`: what its own lane has in front of it, by charge; undefined for nothing. On shared limits all of the
  * higher bands come first, and of its own band as much as its turn lets pass. `joining` is its flow's weight where its lane does not wait yet, else 0;
  * `isIn` is whether the call itself waits already, and is part of what does.
  */
@@ -44,7 +53,7 @@ export function aheadOf(
   { subjects, isShared }: PermitRequest,
   flow: { readonly band: number; readonly weight: number },
   contest: Contest,
-  own: readonly number[],
+  own: readonly number[] | undefined,
   joining: number,
   isIn: boolean,
 ): number[] {
@@ -53,7 +62,7 @@ export function aheadOf(
   let shared = 0;
   for (let i = 0; i < subjects.length; i++) {
     for (const { need } of subjects[i].charges) {
-      const mine = own[ahead.length];
+      const mine = own === undefined ? 0 : own[ahead.length];
       if (!isShared[i]) {
         ahead.push(mine);
         continue;

@@ -12,9 +12,10 @@ export interface BandLoad {
 
 /** All who are in each other's way: they ask for the same shared limits. */
 export class Contest {
-  readonly key: string;
   /** The keys of what is shared; empty where nothing is, and nobody is in anybody's way. */
   readonly shared: readonly string[];
+  /** The limits under them, in order. */
+  readonly #specs: readonly number[];
   /** By band, lanes whose head could be served if its turn came. */
   readonly ready: readonly IndexedHeap<Lane>[];
   /** The same lanes, smallest head first. */
@@ -27,12 +28,34 @@ export class Contest {
   readonly dueNode = heapNode<Contest>(this);
   /** How many lanes wait for it, in line or asleep. */
   lanes = 0;
+  /** The last look at who is next that it took part in. Written by `Contests` only. */
+  look = 0;
 
-  constructor(key: string, shared: readonly string[], charges: number) {
-    this.key = key;
+  constructor({ subjects, isShared }: PermitRequest) {
+    const shared: string[] = [];
+    const specs: number[] = [];
+    for (let i = 0; i < subjects.length; i++) {
+      if (!isShared[i]) continue;
+      shared.push(subjects[i].key);
+      for (const { spec } of subjects[i].charges) specs.push(spec.id);
+    }
     this.shared = shared;
+    this.#specs = specs;
     this.ready = PRIORITIES.map(() => new IndexedHeap<Lane>());
-    this.loads = PRIORITIES.map(() => ({ calls: 0, weight: 0, needs: new Array<number>(charges).fill(0) }));
+    this.loads = PRIORITIES.map(() => ({ calls: 0, weight: 0, needs: specs.map(() => 0) }));
+  }
+
+  /** Whether a call takes part in it: it asks for the same shared limits. */
+  isFor({ subjects, isShared }: PermitRequest): boolean {
+    let keys = 0;
+    let specs = 0;
+    for (let i = 0; i < subjects.length; i++) {
+      if (!isShared[i]) continue;
+      const { key, charges } = subjects[i];
+      if (this.shared[keys++] !== key) return false;
+      for (const { spec } of charges) if (this.#specs[specs++] !== spec.id) return false;
+    }
+    return keys === this.shared.length && specs === this.#specs.length;
   }
 
   /** The lane of a band that is served next. */
@@ -67,34 +90,34 @@ const NOBODY: ReadonlySet<Contest> = new Set();
 
 /** All contests that somebody takes part in, by what is contested. */
 export class Contests {
-  readonly #byKey = new Map<string, Contest>();
+  readonly #all = new Set<Contest>();
+  /** Those that share limits under the same keys, if not the same limits. */
+  readonly #byKeys = new Map<string, Contest[]>();
   /** By the key of something shared. */
   readonly #sharing = new Map<string, Set<Contest>>();
+  #look = 0;
 
   /** How many there are. */
   get size(): number {
-    return this.#byKey.size;
+    return this.#all.size;
   }
 
   [Symbol.iterator](): Iterator<Contest> {
-    return this.#byKey.values();
+    return this.#all.values();
   }
 
   /** The contest of a call. One that nobody takes part in is forgotten by `dropIdle`. */
-  of(request: PermitRequest, key: string): Contest {
-    const known = this.#byKey.get(key);
-    if (known !== undefined) return known;
-    const shared = request.subjects.filter((_, i) => request.isShared[i]);
-    const charges = shared.reduce((count, subject) => count + subject.charges.length, 0);
-    const contest = new Contest(
-      key,
-      shared.map((subject) => subject.key),
-      charges,
-    );
-    this.#byKey.set(key, contest);
-    for (const sharedKey of contest.shared) {
-      const sharing = this.#sharing.get(sharedKey);
-      if (sharing === undefined) this.#sharing.set(sharedKey, new Set([contest]));
+  of(request: PermitRequest): Contest {
+    const keys = sharedKeys(request);
+    const alike = this.#byKeys.get(keys);
+    if (alike !== undefined) for (const known of alike) if (known.isFor(request)) return known;
+    const contest = new Contest(request);
+    this.#all.add(contest);
+    if (alike === undefined) this.#byKeys.set(keys, [contest]);
+    else alike.push(contest);
+    for (const key of contest.shared) {
+      const sharing = this.#sharing.get(key);
+      if (sharing === undefined) this.#sharing.set(key, new Set([contest]));
       else sharing.add(contest);
     }
     return contest;
@@ -104,28 +127,52 @@ export class Contests {
     return this.#sharing.get(key) ?? NOBODY;
   }
 
-  /** All contests over something that is contested here too, this one included. */
-  rivals(contest: Contest): Set<Contest> {
-    const rivals = new Set([contest]);
-    for (const key of contest.shared) for (const rival of this.sharing(key)) rivals.add(rival);
-    return rivals;
-  }
-
-  /** These contests and all their rivals. */
-  withRivals(contests: ReadonlySet<Contest>): Set<Contest> {
-    const all = new Set(contests);
+  /** These contests and all over something that is contested in one of them too: each once. */
+  withRivals(contests: Iterable<Contest>): Contest[] {
+    this.#look += 1;
+    const all: Contest[] = [];
+    this.#collect(contests, all);
+    const [only] = all;
+    if (all.length === 1) {
+      for (const key of only.shared) this.#collect(this.sharing(key), all);
+      return all;
+    }
     const keys = new Set<string>();
-    for (const { shared } of contests) for (const key of shared) keys.add(key);
-    for (const key of keys) for (const rival of this.sharing(key)) all.add(rival);
+    for (const { shared } of all) for (const key of shared) keys.add(key);
+    for (const key of keys) this.#collect(this.sharing(key), all);
     return all;
   }
 
-  dropIdle(contest: Contest): void {
-    if (contest.lanes > 0) return;
-    this.#byKey.delete(contest.key);
-    for (const key of contest.shared) {
-      const sharing = this.#sharing.get(key);
-      if (sharing?.delete(contest) === true && sharing.size === 0) this.#sharing.delete(key);
+  #collect(contests: Iterable<Contest>, all: Contest[]): void {
+    for (const contest of contests) {
+      if (contest.look === this.#look) continue;
+      contest.look = this.#look;
+      all.push(contest);
     }
   }
+
+  dropIdle(contest: Contest): void {
+    if (contest.lanes > 0 || !this.#all.delete(contest)) return;
+    const keys = contest.shared.join(SEPARATOR);
+    const alike = (this.#byKeys.get(keys) ?? []).filter((other) => other !== contest);
+    if (alike.length === 0) this.#byKeys.delete(keys);
+    else this.#byKeys.set(keys, alike);
+    for (const key of contest.shared) {
+      const sharing = this.#sharing.get(key);
+      sharing?.delete(contest);
+      if (sharing?.size === 0) this.#sharing.delete(key);
+    }
+  }
+}
+
+const SEPARATOR = "\n";
+
+/** The keys of what a call shares: mostly one, which is then not written anew. */
+function sharedKeys({ subjects, isShared }: PermitRequest): string {
+  let keys = "";
+  let count = 0;
+  for (let i = 0; i < subjects.length; i++) {
+    if (isShared[i]) keys = count++ === 0 ? subjects[i].key : keys + SEPARATOR + subjects[i].key;
+  }
+  return keys;
 }

@@ -12,6 +12,9 @@ export function heapNode<T>(item: T): HeapNode<T> {
 /** Children a node: fewer levels, and the keys of siblings beside each other in memory. */
 const ARITY = 4;
 
+/** Where `next` keeps what may come next: one for all, so that looking leaves nothing behind. */
+const OPEN: number[] = [];
+
 /** A min-heap whose items can be moved and taken out from anywhere, in O(log n). Keys are kept in the heap, so that comparing them follows no pointers. */
 export class IndexedHeap<T> {
   readonly #nodes: HeapNode<T>[] = [];
@@ -54,25 +57,23 @@ export class IndexedHeap<T> {
     if (last !== node) this.#settle(last, key, tie, index);
   }
 
-  /** Up to `count` items in order, without the first; changes nothing. */
-  next(count: number): T[] {
-    const found: T[] = [];
-    const open: number[] = [];
-    const openChildren = (index: number) => {
-      const end = Math.min(this.#nodes.length, ARITY * index + ARITY + 1);
-      for (let child = ARITY * index + 1; child < end; child++) open.push(child);
-    };
-    openChildren(0);
-    while (found.length < count && open.length > 0) {
+  /** Adds up to `count` items to `found`, in order, without the first; changes nothing. */
+  next(count: number, found: T[]): void {
+    const { length } = this.#nodes;
+    let open = 0;
+    let opened = 0;
+    for (let left = count; ; left--) {
+      const end = Math.min(length, ARITY * opened + ARITY + 1);
+      for (let child = ARITY * opened + 1; child < end; child++) OPEN[open++] = child;
+      if (left <= 0 || open === 0) return;
       let best = 0;
-      for (let i = 1; i < open.length; i++) {
-        if (this.#isBefore(this.#keys[open[i]], this.#ties[open[i]], open[best])) best = i;
+      for (let i = 1; i < open; i++) {
+        if (this.#isBefore(this.#keys[OPEN[i]], this.#ties[OPEN[i]], OPEN[best])) best = i;
       }
-      const [index] = open.splice(best, 1);
-      found.push(this.#nodes[index].item);
-      openChildren(index);
+      opened = OPEN[best];
+      OPEN[best] = OPEN[--open];
+      found.push(this.#nodes[opened].item);
     }
-    return found;
   }
 
   #isBefore(key: number, tie: number, index: number): boolean {

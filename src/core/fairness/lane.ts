@@ -25,9 +25,10 @@ export class Ticket {
   }
 }
 
+const NONE: Ticket[] = [];
+
 /** Calls of one flow that ask for the same limits: first come, first served. */
 export class Lane {
-  readonly key: string;
   readonly flow: Flow;
   readonly contest: Contest;
   /** The flow's when the lane was made. */
@@ -36,26 +37,49 @@ export class Lane {
   readonly sequence: number;
   /** What its calls need in sum, by charge. */
   readonly needs: number[];
-  /** The keys that are counted for this flow alone. */
+  /** The keys that are counted for this flow alone, and the limits under each. */
   readonly ownKeys: readonly string[];
-  readonly tickets: Ticket[] = [];
+  readonly #ownSpecs: readonly number[];
+  /** First to last. Mostly one, so that an array with room for more would be most of what waiting takes. */
+  tickets: Ticket[] = NONE;
   /** When its head can fit its own limits; 0 while only others can be in its way. */
   dueMs = 0;
   readonly orderNode = heapNode<Lane>(this);
   readonly sizeNode = heapNode<Lane>(this);
   readonly dueNode = heapNode<Lane>(this);
 
-  constructor(key: string, flow: Flow, contest: Contest, sequence: number, first: PermitRequest) {
-    const { subjects, isShared } = first;
-    this.key = key;
+  constructor(flow: Flow, contest: Contest, sequence: number, { subjects, isShared }: PermitRequest) {
     this.flow = flow;
     this.weight = flow.weight;
     this.contest = contest;
     this.sequence = sequence;
-    let charges = 0;
-    for (const subject of subjects) charges += subject.charges.length;
-    this.needs = new Array<number>(charges).fill(0);
-    this.ownKeys = subjects.filter((_, i) => !isShared[i]).map((subject) => subject.key);
+    const needs: number[] = [];
+    const ownKeys: string[] = [];
+    const ownSpecs: number[] = [];
+    for (let i = 0; i < subjects.length; i++) {
+      const { key, charges } = subjects[i];
+      if (!isShared[i]) ownKeys.push(key);
+      for (const { spec } of charges) {
+        needs.push(0);
+        if (!isShared[i]) ownSpecs.push(spec.id);
+      }
+    }
+    this.needs = needs;
+    this.ownKeys = ownKeys;
+    this.#ownSpecs = ownSpecs;
+  }
+
+  /** Whether a call of its flow, and of its contest, belongs here: it asks for the same limits of its own. */
+  isFor({ subjects, isShared }: PermitRequest): boolean {
+    let keys = 0;
+    let specs = 0;
+    for (let i = 0; i < subjects.length; i++) {
+      if (isShared[i]) continue;
+      const { key, charges } = subjects[i];
+      if (this.ownKeys[keys++] !== key) return false;
+      for (const { spec } of charges) if (this.#ownSpecs[specs++] !== spec.id) return false;
+    }
+    return keys === this.ownKeys.length && specs === this.#ownSpecs.length;
   }
 
   /** Whether its turn comes with others'; else it sleeps until it fits its own limits. */

@@ -10,7 +10,6 @@ export class Places {
   readonly contests = new Contests();
   /** By band. */
   readonly orders: readonly ServiceOrder[] = PRIORITIES.map((_, band) => new ServiceOrder(band));
-  readonly #lanes = new Map<string, Lane>();
   /** Lanes that sleep, by the keys that are theirs alone. */
   readonly #sleeping = new Map<string, Set<Lane>>();
   readonly #dueLanes = new IndexedHeap<Lane>();
@@ -41,18 +40,19 @@ export class Places {
   }
 
   /** Where calls of a flow that ask for the same limits wait already. */
-  find(flow: Flow, laneKey: string): Lane | undefined {
-    return flow.waiting === 0 ? undefined : this.#lanes.get(laneKey);
+  find(flow: Flow, contest: Contest, request: PermitRequest): Lane | undefined {
+    for (const lane of flow.lanes) if (lane.contest === contest && lane.isFor(request)) return lane;
+    return undefined;
   }
 
   /** A new lane, to be joined at once. */
-  open(key: string, flow: Flow, contest: Contest, first: PermitRequest): Lane {
+  open(flow: Flow, contest: Contest, first: PermitRequest): Lane {
     this.#sequence += 1;
-    const lane = new Lane(key, flow, contest, this.#sequence, first);
-    this.#lanes.set(key, lane);
+    const lane = new Lane(flow, contest, this.#sequence, first);
     contest.lanes += 1;
     contest.loads[flow.band].weight += lane.weight;
-    flow.lanes.push(lane);
+    if (flow.lanes.length === 0) flow.lanes = [lane];
+    else flow.lanes.push(lane);
     return lane;
   }
 
@@ -60,7 +60,8 @@ export class Places {
     const { request } = ticket;
     const { flow } = lane;
     ticket.lane = lane;
-    lane.tickets.push(ticket);
+    if (lane.tickets.length === 0) lane.tickets = [ticket];
+    else lane.tickets.push(ticket);
     weigh(lane, request, 1);
     this.#waiting += 1;
     this.#bytes += request.bytes;
@@ -88,7 +89,6 @@ export class Places {
     }
     this.#unline(lane);
     this.#forgetSleep(lane);
-    this.#lanes.delete(lane.key);
     contest.loads[flow.band].weight -= lane.weight;
     contest.lanes -= 1;
     flow.lanes.splice(flow.lanes.indexOf(lane), 1);
@@ -174,26 +174,4 @@ export class Places {
       if (sleepers?.delete(lane) === true && sleepers.size === 0) this.#sleeping.delete(key);
     }
   }
-}
-
-/** Those who ask for the same limits that are shared. */
-export function contestKey({ subjects, isShared }: PermitRequest): string {
-  let key = "";
-  for (let i = 0; i < subjects.length; i++) {
-    if (!isShared[i]) continue;
-    key += `\n${subjects[i].key}`;
-    for (const { spec } of subjects[i].charges) key += `\t${spec.id}`;
-  }
-  return key;
-}
-
-/** One flow's among them that ask for the same limits of their own too. */
-export function laneKey({ subjects, isShared, flow, priority }: PermitRequest, contest: Contest): string {
-  let key = `${priority}\n${flow}${contest.key}`;
-  for (let i = 0; i < subjects.length; i++) {
-    if (isShared[i]) continue;
-    key += `\r${subjects[i].key}`;
-    for (const { spec } of subjects[i].charges) key += `\t${spec.id}`;
-  }
-  return key;
 }

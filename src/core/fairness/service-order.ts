@@ -1,6 +1,8 @@
 import { heapNode, IndexedHeap } from "./indexed-heap.ts";
 import type { Lane } from "./lane.ts";
 
+const NONE: Lane[] = [];
+
 /**
  * One caller's place in the order of service of a priority: the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024).
  * The flow with the least counter is served next.
@@ -17,7 +19,7 @@ export class Flow {
   /** Calls that were served and counted, and are not settled: their correction is still to come. */
   unsettled = 0;
   /** Where its calls wait: mostly one, that of the calls that ask for the same limits. */
-  readonly lanes: Lane[] = [];
+  lanes: Lane[] = NONE;
   readonly node = heapNode<Flow>(this);
 
   constructor(key: string, band: number) {
@@ -69,9 +71,11 @@ export class ServiceOrder {
       known.weight = weight;
       return known;
     }
+    const counter = Math.max(known?.counter ?? 0, this.#floor());
+    if (known !== undefined && known.weight === weight && known.counter === counter) return known;
     const flow = new Flow(key, this.#band);
     flow.weight = weight;
-    flow.counter = Math.max(known?.counter ?? 0, this.#floor());
+    flow.counter = counter;
     flow.unsettled = known?.unsettled ?? 0;
     return flow;
   }

@@ -5,7 +5,7 @@ import type { Contest } from "./contest.ts";
 import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
 import { bandOf, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
-import { contestKey, laneKey, Places } from "./places.ts";
+import { Places } from "./places.ts";
 import type { Flow } from "./service-order.ts";
 
 /** What the room asks of the limits. */
@@ -59,6 +59,12 @@ interface Saved {
 /** A moving average over about ten calls. */
 const SERVICE_GAIN = 0.1;
 
+/** The order of the others does not matter. */
+function removeAt(contests: Contest[], index: number): void {
+  const last = contests.pop() as Contest;
+  if (index < contests.length) contests[index] = last;
+}
+
 /**
  * The waiting room: who may go next. Higher priorities first, inside a priority the flow that has been served least, inside a flow first come first
  * served; a head that does not fit yet may be overtaken within a bound. Pure and synchronous: the time is an argument, and whoever owns the
@@ -75,6 +81,8 @@ export class WaitingRoom<Outcome> {
   readonly #places = new Places();
   readonly #shares = new MinimumShares(PRIORITIES.length);
   #minShares: readonly number[] = PRIORITIES.map(() => 0);
+  /** Who may overtake: one list for all looks, which are many. */
+  readonly #found: Lane[] = [];
 
   /** `granted` is called while another method runs, and must not call the room. */
   constructor(limits: PermitLimits<Outcome>, granted: (ticket: Ticket, outcome: Outcome) => void) {
@@ -100,9 +108,8 @@ export class WaitingRoom<Outcome> {
     if (attempt?.kind === "granted") return { kind: "granted", outcome: attempt.outcome, isCounted: false };
     const band = bandOf(request.priority);
     const flow = this.#places.orders[band].candidate(request.flow, request.weight);
-    const contest = this.#places.contests.of(request, contestKey(request));
-    const key = laneKey(request, contest);
-    const queued = this.#places.find(flow, key);
+    const contest = this.#places.contests.of(request);
+    const queued = this.#places.find(flow, contest, request);
     if (queued === undefined && attempt === undefined) {
       const overtaken = this.#overtakenBy(request, flow, contest);
       if (overtaken !== undefined) {
@@ -123,7 +130,7 @@ export class WaitingRoom<Outcome> {
       return turned;
     }
     const ticket = new Ticket(request, nowMs);
-    this.#join(ticket, queued ?? this.#places.open(key, flow, contest, request), attempt, nowMs);
+    this.#join(ticket, queued ?? this.#places.open(flow, contest, request), attempt, nowMs);
     return { kind: "waiting", ticket, expectedMs: turned.waitMs };
   }
 
@@ -135,7 +142,7 @@ export class WaitingRoom<Outcome> {
     this.#remove(ticket);
     if (!wasHead) return;
     if (lane.tickets.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
-    this.#dispatch(this.#places.contests.rivals(lane.contest), nowMs);
+    this.#dispatch([lane.contest], nowMs);
   }
 
   /**
@@ -150,26 +157,25 @@ export class WaitingRoom<Outcome> {
       this.#places.recount(flow, served.correction);
     }
     if (this.#places.waiting === 0) return;
-    const contests = new Set<Contest>();
+    const changed: Contest[] = [];
     for (const key of keys) {
       for (const lane of this.#places.sleepers(key)) {
         this.#places.wake(lane);
-        contests.add(lane.contest);
+        changed.push(lane.contest);
       }
       for (const contest of this.#places.contests.sharing(key)) {
         contest.serviceMs += (contest.serviceMs === 0 ? 1 : SERVICE_GAIN) * (openMs - contest.serviceMs);
-        contests.add(contest);
+        changed.push(contest);
       }
     }
-    this.#dispatch(contests, nowMs);
+    if (changed.length > 0) this.#dispatch(changed, nowMs);
   }
 
   /** Serves whoever can be by now. */
   pump(nowMs: number): void {
-    const contests = new Set<Contest>();
-    for (const lane of this.#places.takeDueLanes(nowMs)) contests.add(lane.contest);
-    for (const contest of this.#places.takeDueContests(nowMs)) contests.add(contest);
-    this.#dispatch(contests, nowMs);
+    const changed = this.#places.takeDueLanes(nowMs).map(({ contest }) => contest);
+    changed.push(...this.#places.takeDueContests(nowMs));
+    this.#dispatch(changed, nowMs);
   }
 
   /** How many calls are served before this one, itself included, and how long that takes, as far as can be told. */
@@ -196,7 +202,7 @@ export class WaitingRoom<Outcome> {
     if (contest.shared.length === 0 || this.#places.waiting === 0) return heads;
     const isOwed = this.#owedBand(this.#places.contests) !== undefined;
     if (flow.band === 0 && !isOwed) return heads;
-    for (const rival of this.#places.contests.rivals(contest)) {
+    for (const rival of this.#places.contests.withRivals([contest])) {
       const first = rival.best();
       if (first === undefined) continue;
       const isAhead =
@@ -222,9 +228,8 @@ export class WaitingRoom<Outcome> {
   ): Extract<Entry<Outcome>, { kind: "turned" }> | { readonly kind: "stays"; readonly waitMs: number } {
     const outcome = attempt?.outcome;
     if (attempt?.kind === "never_fits") return { kind: "turned", reason: "never_fits", waitMs: 0, outcome };
-    const needs = queued?.needs ?? needsOf(request).map(() => 0);
     const joining = queued === undefined ? flow.weight : 0;
-    const ahead = aheadOf(request, flow, contest, needs, joining, false);
+    const ahead = aheadOf(request, flow, contest, queued?.needs, joining, false);
     const expectedMs = this.#limits.expectedWait(request, ahead, contest.serviceMs, nowMs);
     // For concurrency nobody can foretell the wait: then only what is known of it may turn a call away.
     const waitMs =
@@ -255,7 +260,7 @@ export class WaitingRoom<Outcome> {
   }
 
   /** Serves who is next in these contests until nobody fits. What fits one may be the turn of somebody in another. */
-  #dispatch(changed: ReadonlySet<Contest>, nowMs: number): void {
+  #dispatch(changed: readonly Contest[], nowMs: number): void {
     const saved: Saved[] = [];
     const contests = this.#places.contests.withRivals(changed);
     for (const contest of contests) this.#places.setDue(contest, 0);
@@ -273,7 +278,7 @@ export class WaitingRoom<Outcome> {
         continue;
       }
       if (lane.dueMs > 0) continue;
-      contests.delete(contest);
+      removeAt(contests, contests.indexOf(contest));
       const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
       const one: Saved = { head, contest, key: head.request.subjects[limiting].key };
       this.#overtake(lane, one.key, nowMs);
@@ -283,16 +288,17 @@ export class WaitingRoom<Outcome> {
   }
 
   /** What is shared is saved for somebody: nobody else is served from it before. */
-  #close(contests: Set<Contest>, { key, contest: first }: Saved): void {
-    for (const contest of contests) {
+  #close(contests: Contest[], { key, contest: first }: Saved): void {
+    for (let i = contests.length - 1; i >= 0; i--) {
+      const contest = contests[i];
       if (!contest.shared.includes(key)) continue;
-      contests.delete(contest);
+      removeAt(contests, i);
       if (contest.best() !== undefined) this.#places.setDue(contest, first.dueMs);
     }
   }
 
   /** Who is next: one that is owed, or else the first. */
-  #next(contests: Set<Contest>): Lane | undefined {
+  #next(contests: readonly Contest[]): Lane | undefined {
     const owed = this.#owedBand(contests);
     let best: Lane | undefined;
     for (const contest of contests) {
@@ -322,7 +328,8 @@ export class WaitingRoom<Outcome> {
     let failed = head.request.size;
     while (head.overtakeLeft > 0) {
       let served = false;
-      for (const other of this.#overtakers(lane)) {
+      const others = this.#overtakers(lane);
+      for (const other of others) {
         const { size } = other.head.request;
         if (size >= failed || !asksForLess(other.head.request, head.request, key)) continue;
         if (!mayOvertake(other.flow, size, lane)) continue;
@@ -340,11 +347,12 @@ export class WaitingRoom<Outcome> {
 
   /** Those who are next in line behind a head, and the smallest. */
   #overtakers({ contest, flow }: Lane): Lane[] {
-    const found: Lane[] = [];
+    const found = this.#found;
+    found.length = 0;
     for (let band = flow.band; band < contest.ready.length && found.length < LOOKAHEAD; band++) {
       const heap = contest.ready[band];
       if (band !== flow.band && heap.first !== undefined) found.push(heap.first);
-      found.push(...heap.next(LOOKAHEAD - found.length));
+      heap.next(LOOKAHEAD - found.length, found);
     }
     const smallest = contest.smallest.first;
     if (smallest !== undefined && !found.includes(smallest)) found.push(smallest);

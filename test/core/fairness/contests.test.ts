@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Contests } from "../../../src/core/fairness/contest.ts";
+import { type Contest, Contests } from "../../../src/core/fairness/contest.ts";
 import type { PermitRequest } from "../../../src/core/fairness/permit.ts";
-import { contestKey } from "../../../src/core/fairness/places.ts";
 import { concurrency } from "../../contract/limit-specs.ts";
 
 const SPEC = concurrency(1);
@@ -22,10 +21,8 @@ function asking(...shared: readonly string[]): PermitRequest {
   };
 }
 
-const contestOf = (contests: Contests, ...shared: readonly string[]) => {
-  const request = asking(...shared);
-  return contests.of(request, contestKey(request));
-};
+const contestOf = (contests: Contests, ...shared: readonly string[]) => contests.of(asking(...shared));
+const rivalsOf = (contests: Contests, ...of: readonly Contest[]) => new Set(contests.withRivals(of));
 
 test("Contests knows who is in whose way: those who share a limit, and not through a third (Q1)", () => {
   const contests = new Contests();
@@ -34,11 +31,11 @@ test("Contests knows who is in whose way: those who share a limit, and not throu
   const bc = contestOf(contests, "b", "c");
   const none = contestOf(contests);
   assert.equal(contestOf(contests, "a", "b"), ab);
-  assert.deepEqual(contests.rivals(a), new Set([a, ab]));
-  assert.deepEqual(contests.rivals(ab), new Set([ab, a, bc]));
-  assert.deepEqual(contests.rivals(none), new Set([none]), "nobody is in its way");
-  assert.deepEqual(contests.withRivals(new Set([a, none])), new Set([a, none, ab]));
-  assert.deepEqual(contests.withRivals(new Set([bc])), new Set([bc, ab]));
+  assert.deepEqual(rivalsOf(contests, a), new Set([a, ab]));
+  assert.deepEqual(rivalsOf(contests, ab), new Set([ab, a, bc]));
+  assert.deepEqual(rivalsOf(contests, none), new Set([none]), "nobody is in its way");
+  assert.deepEqual(rivalsOf(contests, a, none), new Set([a, none, ab]));
+  assert.deepEqual(rivalsOf(contests, bc), new Set([bc, ab]));
   assert.deepEqual([...contests.sharing("b")], [ab, bc]);
   assert.deepEqual(ab.shared, ["a", "b"]);
 });
@@ -57,5 +54,5 @@ test("Contests keeps nothing of one that nobody takes part in (Q6)", () => {
   contests.dropIdle(a);
   assert.equal(contests.size, 0);
   assert.equal(contests.sharing("a").size, 0);
-  assert.deepEqual(contests.rivals(contestOf(contests, "a")).size, 1);
+  assert.equal(rivalsOf(contests, contestOf(contests, "a")).size, 1);
 });

@@ -33,7 +33,9 @@ test("IndexedHeap has the least first, and the next ones in order, after any cha
         assert.equal(heap.size, sorted.length);
         assert.equal(heap.first, sorted[0]);
         assert.equal(heap.firstKey, sorted.length === 0 ? Number.POSITIVE_INFINITY : values.get(sorted[0]));
-        assert.deepEqual(heap.next(4), sorted.slice(1, 5));
+        const next: number[] = [];
+        heap.next(4, next);
+        assert.deepEqual(next, sorted.slice(1, 5));
       }
     }),
     runs(200),
