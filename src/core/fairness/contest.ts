@@ -1,6 +1,6 @@
 import { heapNode, IndexedHeap } from "./indexed-heap.ts";
 import type { Lane } from "./lane.ts";
-import { type PermitRequest, PRIORITIES } from "./permit.ts";
+import { asksForTheSame, type PermitRequest, PRIORITIES } from "./permit.ts";
 
 /** What waits in one band of a contest, lanes that sleep included. */
 export interface BandLoad {
@@ -14,8 +14,8 @@ export interface BandLoad {
 export class Contest {
   /** The keys of what is shared; empty where nothing is, and nobody is in anybody's way. */
   readonly shared: readonly string[];
-  /** The limits under them, in order. */
-  readonly #specs: readonly number[];
+  /** All who take part ask for the same shared limits as the first. */
+  readonly #first: PermitRequest;
   /** By band, lanes whose head could be served if its turn came. */
   readonly ready: readonly IndexedHeap<Lane>[];
   /** The same lanes, smallest head first. */
@@ -31,31 +31,19 @@ export class Contest {
   /** The last look at who is next that it took part in. Written by `Contests` only. */
   look = 0;
 
-  constructor({ subjects, isShared }: PermitRequest) {
-    const shared: string[] = [];
-    const specs: number[] = [];
-    for (let i = 0; i < subjects.length; i++) {
-      if (!isShared[i]) continue;
-      shared.push(subjects[i].key);
-      for (const { spec } of subjects[i].charges) specs.push(spec.id);
-    }
-    this.shared = shared;
-    this.#specs = specs;
+  constructor(first: PermitRequest) {
+    const { subjects, isShared } = first;
+    const shared = subjects.filter((_, i) => isShared[i]);
+    const charges = shared.reduce((count, subject) => count + subject.charges.length, 0);
+    this.#first = first;
+    this.shared = shared.map(({ key }) => key);
     this.ready = PRIORITIES.map(() => new IndexedHeap<Lane>());
-    this.loads = PRIORITIES.map(() => ({ calls: 0, weight: 0, needs: specs.map(() => 0) }));
+    this.loads = PRIORITIES.map(() => ({ calls: 0, weight: 0, needs: new Array<number>(charges).fill(0) }));
   }
 
   /** Whether a call takes part in it: it asks for the same shared limits. */
-  isFor({ subjects, isShared }: PermitRequest): boolean {
-    let keys = 0;
-    let specs = 0;
-    for (let i = 0; i < subjects.length; i++) {
-      if (!isShared[i]) continue;
-      const { key, charges } = subjects[i];
-      if (this.shared[keys++] !== key) return false;
-      for (const { spec } of charges) if (this.#specs[specs++] !== spec.id) return false;
-    }
-    return keys === this.shared.length && specs === this.#specs.length;
+  isFor(request: PermitRequest): boolean {
+    return asksForTheSame(request, this.#first, true);
   }
 
   /** The lane of a band that is served next. */
@@ -86,7 +74,7 @@ export class Contest {
   }
 }
 
-const NOBODY: ReadonlySet<Contest> = new Set();
+const NOBODY: readonly Contest[] = [];
 
 /** All contests that somebody takes part in, by what is contested. */
 export class Contests {
@@ -94,7 +82,7 @@ export class Contests {
   /** Those that share limits under the same keys, if not the same limits. */
   readonly #byKeys = new Map<string, Contest[]>();
   /** By the key of something shared. */
-  readonly #sharing = new Map<string, Set<Contest>>();
+  readonly #sharing = new Map<string, Contest[]>();
   #look = 0;
 
   /** How many there are. */
@@ -117,18 +105,18 @@ export class Contests {
     else alike.push(contest);
     for (const key of contest.shared) {
       const sharing = this.#sharing.get(key);
-      if (sharing === undefined) this.#sharing.set(key, new Set([contest]));
-      else sharing.add(contest);
+      if (sharing === undefined) this.#sharing.set(key, [contest]);
+      else sharing.push(contest);
     }
     return contest;
   }
 
-  sharing(key: string): ReadonlySet<Contest> {
+  sharing(key: string): readonly Contest[] {
     return this.#sharing.get(key) ?? NOBODY;
   }
 
   /** These contests and all over something that is contested in one of them too: each once. */
-  withRivals(contests: Iterable<Contest>): Contest[] {
+  withRivals(contests: readonly Contest[]): Contest[] {
     this.#look += 1;
     const all: Contest[] = [];
     this.#collect(contests, all);
@@ -143,7 +131,7 @@ export class Contests {
     return all;
   }
 
-  #collect(contests: Iterable<Contest>, all: Contest[]): void {
+  #collect(contests: readonly Contest[], all: Contest[]): void {
     for (const contest of contests) {
       if (contest.look === this.#look) continue;
       contest.look = this.#look;
@@ -154,15 +142,16 @@ export class Contests {
   dropIdle(contest: Contest): void {
     if (contest.lanes > 0 || !this.#all.delete(contest)) return;
     const keys = contest.shared.join(SEPARATOR);
-    const alike = (this.#byKeys.get(keys) ?? []).filter((other) => other !== contest);
-    if (alike.length === 0) this.#byKeys.delete(keys);
-    else this.#byKeys.set(keys, alike);
-    for (const key of contest.shared) {
-      const sharing = this.#sharing.get(key);
-      sharing?.delete(contest);
-      if (sharing?.size === 0) this.#sharing.delete(key);
-    }
+    without(this.#byKeys, keys, contest);
+    for (const key of contest.shared) without(this.#sharing, key, contest);
   }
+}
+
+/** Takes a contest out of a list of them, and the list away where it was the only one. */
+function without(lists: Map<string, Contest[]>, key: string, contest: Contest): void {
+  const others = (lists.get(key) ?? []).filter((other) => other !== contest);
+  if (others.length === 0) lists.delete(key);
+  else lists.set(key, others);
 }
 
 const SEPARATOR = "\n";

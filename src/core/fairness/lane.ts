@@ -1,6 +1,6 @@
 import type { Contest } from "./contest.ts";
 import { heapNode } from "./indexed-heap.ts";
-import type { PermitRequest } from "./permit.ts";
+import { asksForTheSame, noNeeds, type PermitRequest } from "./permit.ts";
 import type { Flow } from "./service-order.ts";
 
 /**
@@ -37,9 +37,6 @@ export class Lane {
   readonly sequence: number;
   /** What its calls need in sum, by charge. */
   readonly needs: number[];
-  /** The keys that are counted for this flow alone, and the limits under each. */
-  readonly ownKeys: readonly string[];
-  readonly #ownSpecs: readonly number[];
   /** First to last. Mostly one, so that an array with room for more would be most of what waiting takes. */
   tickets: Ticket[] = NONE;
   /** When its head can fit its own limits; 0 while only others can be in its way. */
@@ -48,38 +45,27 @@ export class Lane {
   readonly sizeNode = heapNode<Lane>(this);
   readonly dueNode = heapNode<Lane>(this);
 
-  constructor(flow: Flow, contest: Contest, sequence: number, { subjects, isShared }: PermitRequest) {
+  /** All of its calls ask for the same limits as the first. */
+  readonly #first: PermitRequest;
+
+  constructor(flow: Flow, contest: Contest, sequence: number, first: PermitRequest) {
     this.flow = flow;
     this.weight = flow.weight;
     this.contest = contest;
     this.sequence = sequence;
-    const needs: number[] = [];
-    const ownKeys: string[] = [];
-    const ownSpecs: number[] = [];
-    for (let i = 0; i < subjects.length; i++) {
-      const { key, charges } = subjects[i];
-      if (!isShared[i]) ownKeys.push(key);
-      for (const { spec } of charges) {
-        needs.push(0);
-        if (!isShared[i]) ownSpecs.push(spec.id);
-      }
-    }
-    this.needs = needs;
-    this.ownKeys = ownKeys;
-    this.#ownSpecs = ownSpecs;
+    this.#first = first;
+    this.needs = noNeeds(first);
+  }
+
+  /** The keys that are counted for this flow alone. */
+  ownKeys(): string[] {
+    const { subjects, isShared } = this.#first;
+    return subjects.filter((_, i) => !isShared[i]).map(({ key }) => key);
   }
 
   /** Whether a call of its flow, and of its contest, belongs here: it asks for the same limits of its own. */
-  isFor({ subjects, isShared }: PermitRequest): boolean {
-    let keys = 0;
-    let specs = 0;
-    for (let i = 0; i < subjects.length; i++) {
-      if (isShared[i]) continue;
-      const { key, charges } = subjects[i];
-      if (this.ownKeys[keys++] !== key) return false;
-      for (const { spec } of charges) if (this.#ownSpecs[specs++] !== spec.id) return false;
-    }
-    return keys === this.ownKeys.length && specs === this.#ownSpecs.length;
+  isFor(request: PermitRequest): boolean {
+    return asksForTheSame(request, this.#first, false);
   }
 
   /** Whether its turn comes with others'; else it sleeps until it fits its own limits. */

@@ -39,3 +39,34 @@ export interface RoomBounds {
 
 /** Why a call is not waiting: `limited` (it cannot be served in time, or may not wait at all), `never_fits`, `queue_full`. */
 export type Turned = "limited" | "never_fits" | "queue_full";
+
+/** Nothing of each limit that a call asks for. */
+export function noNeeds({ subjects }: PermitRequest): number[] {
+  let charges = 0;
+  for (const subject of subjects) charges += subject.charges.length;
+  return new Array<number>(charges).fill(0);
+}
+
+/** From `from` on, the first subject that is shared, or is not; their count where there is none. */
+function nextSubject({ isShared }: PermitRequest, from: number, shared: boolean): number {
+  let at = from;
+  while (at < isShared.length && isShared[at] !== shared) at += 1;
+  return at;
+}
+
+/** Whether two calls ask for the same limits, of those that are shared or of those that are not. */
+export function asksForTheSame(a: PermitRequest, b: PermitRequest, shared: boolean): boolean {
+  let i = nextSubject(a, 0, shared);
+  let j = nextSubject(b, 0, shared);
+  while (i < a.subjects.length && j < b.subjects.length) {
+    const ours = a.subjects[i];
+    const theirs = b.subjects[j];
+    if (ours.key !== theirs.key || ours.charges.length !== theirs.charges.length) return false;
+    for (let charge = 0; charge < ours.charges.length; charge++) {
+      if (ours.charges[charge].spec.id !== theirs.charges[charge].spec.id) return false;
+    }
+    i = nextSubject(a, i + 1, shared);
+    j = nextSubject(b, j + 1, shared);
+  }
+  return i === a.subjects.length && j === b.subjects.length;
+}

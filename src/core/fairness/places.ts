@@ -5,6 +5,8 @@ import { Lane, type Ticket } from "./lane.ts";
 import { type PermitRequest, PRIORITIES } from "./permit.ts";
 import { type Flow, ServiceOrder } from "./service-order.ts";
 
+const NOBODY: readonly Lane[] = [];
+
 /** Who waits where, and until when: the room's books, without an opinion about whose turn it is. */
 export class Places {
   readonly contests = new Contests();
@@ -101,7 +103,7 @@ export class Places {
     this.#unline(lane);
     lane.dueMs = untilMs;
     this.#dueLanes.put(lane.dueNode, untilMs);
-    for (const key of lane.ownKeys) {
+    for (const key of lane.ownKeys()) {
       const sleepers = this.#sleeping.get(key);
       if (sleepers === undefined) this.#sleeping.set(key, new Set([lane]));
       else sleepers.add(lane);
@@ -117,7 +119,7 @@ export class Places {
   /** Lanes that sleep until there is room under a key of their own. */
   sleepers(key: string): readonly Lane[] {
     const sleepers = this.#sleeping.get(key);
-    return sleepers === undefined ? [] : [...sleepers];
+    return sleepers === undefined ? NOBODY : [...sleepers];
   }
 
   /** `dueMs` 0: nobody waits for a moment. */
@@ -169,7 +171,7 @@ export class Places {
     if (lane.dueMs === 0) return;
     lane.dueMs = 0;
     this.#dueLanes.remove(lane.dueNode);
-    for (const key of lane.ownKeys) {
+    for (const key of lane.ownKeys()) {
       const sleepers = this.#sleeping.get(key);
       if (sleepers?.delete(lane) === true && sleepers.size === 0) this.#sleeping.delete(key);
     }

@@ -4,7 +4,7 @@ import { aheadOf, asksForLess, callsAhead, needsOf } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
 import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
-import { bandOf, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
+import { bandOf, noNeeds, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
 import { Places } from "./places.ts";
 import type { Flow } from "./service-order.ts";
 
@@ -183,7 +183,7 @@ export class WaitingRoom<Outcome> {
     const { request, lane } = ticket;
     if (lane === undefined) return { position: 0, expectedMs: 0 };
     const before = lane.tickets.slice(0, lane.tickets.indexOf(ticket));
-    const needs = lane.needs.map(() => 0);
+    const needs = noNeeds(request);
     for (const other of before) {
       for (const [charge, need] of needsOf(other.request).entries()) needs[charge] += need;
     }

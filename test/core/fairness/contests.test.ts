@@ -49,10 +49,10 @@ test("Contests keeps nothing of one that nobody takes part in (Q6)", () => {
   contests.dropIdle(ab);
   assert.equal(contests.size, 1);
   assert.deepEqual([...contests.sharing("a")], [a]);
-  assert.equal(contests.sharing("b").size, 0);
+  assert.equal(contests.sharing("b").length, 0);
   a.lanes -= 1;
   contests.dropIdle(a);
   assert.equal(contests.size, 0);
-  assert.equal(contests.sharing("a").size, 0);
+  assert.equal(contests.sharing("a").length, 0);
   assert.equal(rivalsOf(contests, contestOf(contests, "a")).size, 1);
 });
