@@ -1,6 +1,7 @@
 /**
  * How many calls a second can queue up and be granted, while 10,000 users wait: each call is reserved on its user's limit and on one that all share, ends at once, is
- * settled, and its user queues up again. In memory and embedded: the deciding process alone on one core. On Redis, which has the other core, through two gateways;
+ * settled, and its user queues up again. In memory and embedded: the deciding process alone on one core; beside a plain queue in the place of the room, first come first
+ * served as p-queue is, over the same limits and as many promises and deadlines. On Redis, which has the other core, through two gateways;
  * beside BullMQ on the same server, which adds, takes and completes as many jobs, in order of their arrival and without limits.
  *
  * And how long it takes from the step that gives the only place back to the grant of the next call, in the other gateway.
@@ -18,17 +19,30 @@ const LOCAL_RATE_MIN = 200_000;
 const REDIS_RATE_MIN = 15_000;
 const GRANT_MS_MAX = 5;
 
-async function localFigure(kind: "memory" | "embedded", options: RunOptions): Promise<Figure> {
-  const { rounds, seconds, progress } = options;
+const localRates = (
+  kind: "memory" | "embedded" | "first-come",
+  { rounds, seconds, progress }: RunOptions,
+) => {
   progress(kind);
-  const rates = (await runProgram("local-waiting-room", kind, String(rounds), String(seconds))) as number[];
-  return {
-    name: `${kind}: queued, granted, settled`,
+  return runProgram("local-waiting-room", kind, String(rounds), String(seconds)) as Promise<number[]>;
+};
+
+async function localFigures(options: RunOptions): Promise<readonly Figure[]> {
+  const plain = await localRates("first-come", options);
+  const memory = await localRates("memory", options);
+  const embedded = await localRates("embedded", options);
+  const figure = (name: string, rates: readonly number[]): Figure => ({
+    name: `${name}: queued, granted, settled`,
     value: median(rates),
     unit: "/s",
     spread: spread(rates),
-    ...(kind === "memory" && { goal: { on: "value", kind: "at least", bound: LOCAL_RATE_MIN } as const }),
-  };
+    peer: "first come first served, same limits",
+    ratio: medianRatio(rates, plain),
+  });
+  return [
+    { ...figure("memory", memory), goal: { on: "value", kind: "at least", bound: LOCAL_RATE_MIN } },
+    figure("embedded", embedded),
+  ];
 }
 
 /** Each on a server of its own: what one leaves behind must not slow the next. */
@@ -82,10 +96,6 @@ export const waitingRoom: Benchmark = {
   async run(options) {
     requireTools("redis-server", "taskset");
     installPeers(options.progress);
-    return [
-      await localFigure("memory", options),
-      await localFigure("embedded", options),
-      ...(await redisFigures(options)),
-    ];
+    return [...(await localFigures(options)), ...(await redisFigures(options))];
   },
 };

@@ -1,17 +1,18 @@
 /**
- * The waiting room of the memory or the embedded store, in rounds: see `WaitingUsers`.
+ * The waiting room of the memory or the embedded store, or a plain queue over the memory store, in rounds: see `WaitingUsers`.
  *
- *     node local-waiting-room.ts memory|embedded ROUNDS SECONDS        prints RESULT with a list of grants a second
+ *     node local-waiting-room.ts memory|embedded|first-come ROUNDS SECONDS        prints RESULT with a list of grants a second
  */
 import { systemClock } from "../../src/ports/clock.ts";
+import { firstComeStore } from "../support/first-come-store.ts";
 import { openLocalStore } from "../support/open-store.ts";
-import { WaitingUsers } from "../support/waiting-calls.ts";
+import { PLACES, WaitingUsers } from "../support/waiting-calls.ts";
 
 const SLICE = 50_000;
 
 const [kind, rounds, seconds] = process.argv.slice(2);
 const store = openLocalStore(kind === "embedded" ? "embedded" : "memory", systemClock);
-const users = new WaitingUsers([store]);
+const users = new WaitingUsers([kind === "first-come" ? firstComeStore(store, PLACES) : store]);
 await users.start((error) => {
   throw error;
 });

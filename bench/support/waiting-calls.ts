@@ -7,7 +7,7 @@ import { subjectOf } from "./four-limits.ts";
 /** So many users wait at any time. */
 export const USERS = 10_000;
 /** So many calls are open at a time in a busy gateway. */
-const PLACES = 256;
+export const PLACES = 256;
 const TTL_MS = 600_000;
 const ACCOUNT = "account=openai/main";
 /** Each number of places is a limit of its own. */
