@@ -169,6 +169,20 @@ local function addRivals(set, number, contest)
   end
 end
 
+-- These contests and all over something that is contested in one of them too.
+local function withRivals(contests)
+  local all, keys = {}, {}
+  for number in pairs(contests) do
+    local contest = contestOf(number)
+    all[number] = true
+    for _, key in ipairs(contest and contest.shared or {}) do keys[key] = true end
+  end
+  for key in pairs(keys) do
+    for _, rival in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do all[rival] = true end
+  end
+  return all
+end
+
 local function firstOf(number, band)
   local name = zfirst('o:' .. number .. ':' .. band)
   if name then return name, laneOf(name) end

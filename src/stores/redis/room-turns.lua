@@ -219,14 +219,7 @@ local function close(contests, key, firstNumber)
 end
 
 local function dispatch(contests)
-  local saved, keys = {}, {}
-  for number in pairs(contests) do
-    local contest = contestOf(number)
-    for _, key in ipairs(contest and contest.shared or {}) do keys[key] = true end
-  end
-  for key in pairs(keys) do
-    for _, rival in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do contests[rival] = true end
-  end
+  local saved = {}
   for number in pairs(contests) do
     local contest = contestOf(number)
     if contest then setDue(number, contest, 0) else contests[number] = nil end

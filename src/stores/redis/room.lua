@@ -189,7 +189,7 @@ end
 local pending = {}
 local function servePending()
   if not next(pending) then return end
-  local contests = pending
+  local contests = withRivals(pending)
   pending = {}
   dispatch(contests)
 end
@@ -239,7 +239,7 @@ local function pump()
     setDue(number, contest, 0)
     contests[number] = true
   end
-  if next(contests) then dispatch(contests) end
+  if next(contests) then dispatch(withRivals(contests)) end
 end
 
 -- Gateways that nobody listens for any more: their connections broke, so they go on under other names, or not at all. Those that listen at another node of a
