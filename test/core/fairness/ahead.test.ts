@@ -94,6 +94,24 @@ describe("WaitingRoom tells where a call stands", () => {
     assert.deepEqual(room.room.look(a[0], room.nowMs), { position: 0, expectedMs: 0 }, "it does not wait");
   });
 
+  test("by what each call needs of each limit that is shared (Q4)", () => {
+    const room = new SimulatedRoom();
+    const requests = bucket(100, 10, 10 * SECOND_MS);
+    const tokens = bucket(100, 10, 10 * SECOND_MS);
+    const limits = (calls: number, modelTokens: number) =>
+      [["account", requests, calls] as const, ["house", tokens, modelTokens] as const] as const;
+    room.enter("first", { user: "z", limits: limits(100, 100) });
+    const a = [1, 2, 3].map((i) => room.waits(`a${i}`, { user: "a", limits: limits(2, 7) }));
+    const expected = (ticket: Ticket) => room.room.look(ticket, room.nowMs).expectedMs / SECOND_MS;
+    assert.deepEqual(a.map(expected), [7, 14, 21]);
+    const b = room.waits("b", { user: "b", limits: limits(20, 5) });
+    // Turn about: 20 of its own and as many of another's, of which there are 6.
+    assert.equal(expected(b), 26);
+    room.room.leave(a[0], room.nowMs);
+    room.room.leave(a[2], room.nowMs);
+    assert.deepEqual([expected(a[1]), expected(b)], [12, 22]);
+  });
+
   test("by how long calls took on average, where it waits for a place (Q4)", () => {
     const room = new SimulatedRoom();
     const limits = [place(2)];

@@ -93,6 +93,28 @@ describe("WaitingRoom with limits of one's own and limits that are shared", () =
     assert.deepEqual(room.order, ["holder", "a0", "b0", "b1", "a1", "b2", "a2"]);
   });
 
+  test("serves the highest priority of all who are in each other's way first (Q2)", () => {
+    const room = new SimulatedRoom();
+    room.bounds = { ...room.bounds, minShares: NO_SHARES };
+    const account = concurrency(1);
+    const limits = (team: string) => [
+      [`team=${team}`, ENDLESS, 1] as const,
+      ["account", account, 1] as const,
+    ];
+    room.enter("holder", { user: "z", limits: limits("x") });
+    const priorities = ["low", "normal", "high", "critical"] as const;
+    for (const priority of priorities) {
+      for (let i = 0; i < 2; i++) {
+        // Higher ones have had more already.
+        const size = 1 + 10 * priorities.indexOf(priority);
+        room.waits(`${priority}${i}`, { user: priority, limits: limits(priority), priority, size });
+      }
+    }
+    for (let i = 0; i < 8; i++) room.end(room.order.at(-1) as string);
+    const inOrder = [...priorities].reverse().flatMap((priority) => [`${priority}0`, `${priority}1`]);
+    assert.deepEqual(room.order, ["holder", ...inOrder]);
+  });
+
   test("lets a lower priority's call pass a higher one's that does not fit, as long as it is within the bound (Q2, Q8)", () => {
     const room = new SimulatedRoom();
     room.bounds = { ...room.bounds, minShares: NO_SHARES };
