@@ -1,4 +1,5 @@
 import type { ListenAddress, StoreSettings } from "../config/connections.ts";
+import { formatDuration } from "../config/duration.ts";
 import type { ProviderSettings, Settings } from "../config/settings.ts";
 import { metersCost } from "../core/policy/compiled-policy.ts";
 import type { LimitRule, Plan } from "../core/policy/policy.ts";
@@ -60,9 +61,14 @@ function priceLines({ prices }: Settings): readonly string[] {
   ];
 }
 
+const overLimitText = ({ maxWaitMs, keepalive }: Plan) =>
+  maxWaitMs === 0
+    ? "is refused at once"
+    : `waits for its turn, ${formatDuration(maxWaitMs)} at most${keepalive ? ", streams with comments while they wait" : ""}`;
+
 function planLines(plan: Plan): readonly string[] {
   return [
-    `  ${plan.name}: priority ${plan.priority}, weight ${plan.weight}; a call over a limit is refused at once`,
+    `  ${plan.name}: priority ${plan.priority}, weight ${plan.weight}; a call over a limit ${overLimitText(plan)}`,
     ...(plan.limits.length === 0 ? ["    no limits of its own"] : ruleLines(plan.limits, "    ")),
   ];
 }

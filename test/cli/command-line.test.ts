@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -7,6 +9,7 @@ import { after, before, describe, test } from "node:test";
 import { SluiceProcess } from "../support/sluice-process.ts";
 
 const EXAMPLE = join(import.meta.dirname, "..", "config", "fixtures", "design-example.yaml");
+const CLI = join(import.meta.dirname, "..", "..", "src", "cli", "main.ts");
 const KEYS = { OPENAI_API_KEY: "Hush-openai", ANTHROPIC_API_KEY: "Hush-anthropic", ALICE_KEY: "Hush-alice" };
 
 async function run(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
@@ -40,10 +43,40 @@ describe("sluice", () => {
       "SHADOW",
       "key alice: user alice, plan free, team research",
       "everybody else is refused",
+      "a call over a limit waits for its turn, 20s at most",
     ]) {
       assert.ok(stdout.includes(words), `${words} is missing in:\n${stdout}`);
     }
     assert.doesNotMatch(stdout + stderr, /Hush/);
+  });
+
+  test("check says of each plan what becomes of a call over a limit", async () => {
+    const file = fileOf(
+      "plans.yaml",
+      `
+providers: { openai: { accounts: [{ name: main, key: "${KEYS.OPENAI_API_KEY}" }] } }
+plans:
+  patient: { max_wait: 5s, keepalive: true }
+  hasty: { when_limited: reject }
+identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { key: Hush-bob, user: bob, plan: hasty }] }
+`,
+    );
+    const { stdout, stderr } = await run(["check", file]);
+    assert.equal(stderr, "");
+    assert.match(stdout, /patient: .*waits for its turn, 5s at most, streams with comments while they wait/);
+    assert.match(stdout, /hasty: .*is refused at once/);
+  });
+
+  test("check ends in peace when nobody reads on, as before `head`", async () => {
+    const child = spawn(process.execPath, [CLI, "check", EXAMPLE], { env: { ...process.env, ...KEYS } });
+    child.stdout.destroy();
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    const [code] = await once(child, "close");
+    assert.equal(code, 0);
+    assert.doesNotMatch(stderr, /EPIPE/);
   });
 
   test("check names every problem with its place, for people and for programs", async () => {

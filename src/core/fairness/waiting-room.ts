@@ -142,7 +142,8 @@ export class WaitingRoom<Outcome> {
     this.#remove(ticket);
     if (!wasHead) return;
     if (lane.tickets.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
-    this.#dispatch([lane.contest], nowMs);
+    // Those whom it held up may have held up others.
+    this.#dispatch(this.#places.contests.withRivals([lane.contest]), nowMs);
   }
 
   /**

@@ -166,7 +166,8 @@ local function leaveOne(ticketName, ticket)
   if not wasHead then return end
   if lane.calls > 0 and lane.dueMs > 0 then wake(name, lane) end
   addRivals(rivals, lane.contest, contest)
-  dispatch(rivals)
+  -- Those whom it held up may have held up others.
+  dispatch(withRivals(rivals))
 end
 
 local function leave(at, arguments)

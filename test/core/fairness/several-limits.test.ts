@@ -77,6 +77,21 @@ describe("WaitingRoom with limits of one's own and limits that are shared", () =
     assert.deepEqual(room.order.slice(3), ["big", "too"]);
   });
 
+  test("looks at everybody whom those held up that a leaving head held up (Q5, Q8)", () => {
+    const room = new SimulatedRoom();
+    room.bounds = { ...room.bounds, minShares: NO_SHARES };
+    const x = bucket(10, 1, 1_000_000);
+    const y = bucket(10, 1, 1_000_000);
+    room.enter("holder", { user: "z", limits: [["x", x, 5]], size: 5 });
+    // Each is too large to pass the one before it.
+    const head = room.enter("head", { user: "a", limits: [["x", x, 8]], size: 1 });
+    room.waits("both", { user: "b", limits: [["x", x, 4] as const, ["y", y, 1] as const], size: 100 });
+    room.waits("last", { user: "c", limits: [["y", y, 2]], size: 1_000 });
+    assert.equal(head.kind, "waiting");
+    room.room.leave(head.ticket, room.nowMs);
+    assert.deepEqual(room.order, ["holder", "both", "last"]);
+  });
+
   test("serves the least served of all who are in each other's way, whatever else they ask for (Q1)", () => {
     const room = new SimulatedRoom();
     const account = concurrency(1);
