@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { createRequire } from "node:module";
 import { Command, Option } from "commander";
 
 // Whoever reads the output may have seen enough, as `head` has.
@@ -7,10 +8,14 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+// As far from here in the source as in what is published.
+const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string };
+
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
 const program = new Command("sluice")
   .description("Rate limiting, cost throttling and burst handling for LLM APIs.")
+  .version(version)
   .showHelpAfterError()
   .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong configuration or arguments.")
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));

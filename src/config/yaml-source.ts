@@ -123,7 +123,10 @@ export class YamlSource {
   written(path: KeyPath): string | undefined {
     const { node, isExact } = this.#find(path);
     if (!isExact || !isScalar(node) || this.#isOverLines(node)) return undefined;
-    return this.#written.get(node) ?? (node.value === null ? "nothing" : JSON.stringify(node.value));
+    const { value } = node;
+    // JSON has no word for a number that is too large to be one.
+    const shown = typeof value === "number" ? (node.source ?? String(value)) : JSON.stringify(value);
+    return this.#written.get(node) ?? (value === null ? "nothing" : shown);
   }
 
   /** Where the path's value is, or its last key; for what is not there, where the nearest thing above it is. */

@@ -117,6 +117,12 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
     }
   });
 
+  test("--version says which one it is", async () => {
+    const { code, stdout } = await run(["--version"]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
   test("wrong command lines exit with 2 and say what is wrong", async () => {
     for (const args of [
       ["nope"],
