@@ -2,8 +2,9 @@ import { PRIORITIES, type RoomBounds } from "../core/fairness/permit.ts";
 import type { LimitRule, Plan, Scope, StoreFailurePolicy, Window } from "../core/policy/policy.ts";
 import { nanoOfUsd } from "../core/price/usd.ts";
 import { parseDuration } from "./duration.ts";
-import type { FileShape, LimitShape } from "./file-schema.ts";
+import type { FileShape } from "./file-schema.ts";
 import { algorithmOf, type LimitPlace, limitName, scopesOf } from "./limit-checks.ts";
+import type { LimitShape } from "./limit-schema.ts";
 
 /** Long enough for the next sub-window of a one-minute limit to open, short enough for a person at the other end. */
 const MAX_WAIT_MS_DEFAULT = 20_000;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { checkAlerts, checkLimitAlerts, warnOfNoAlerts } from "./alert-checks.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
-import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./file-schema.ts";
+import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./field-schemas.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import { checkLimit, type LimitPlace, limitName } from "./limit-checks.ts";
 import { warnOfNotBuilt } from "./not-built.ts";

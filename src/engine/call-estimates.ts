@@ -2,7 +2,8 @@ import { type GroupSnapshot, InputCalibration } from "../core/estimate/input-cal
 import { OutputCalibration } from "../core/estimate/output-quantile.ts";
 import { type OutputSnapshot, parseOutputSnapshot } from "../core/estimate/output-snapshot.ts";
 import type { Usage } from "../core/estimate/usage.ts";
-import type { CallSize, CallTarget } from "../core/policy/charges.ts";
+import type { CallTarget } from "../core/policy/call-target.ts";
+import type { CallSize } from "../core/policy/charges.ts";
 import { tokenUseOf } from "../core/policy/endpoint.ts";
 import type { Caller } from "../core/policy/policy.ts";
 import type { Telemetry } from "../ports/telemetry.ts";

@@ -1,14 +1,9 @@
 import { lowerPriority, PRIORITIES } from "../core/fairness/permit.ts";
 import { serviceOf } from "../core/fairness/service.ts";
 import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
-import {
-  actualsFor,
-  type CallCharges,
-  type CallSize,
-  type CallTarget,
-  chargesFor,
-  limitsOf,
-} from "../core/policy/charges.ts";
+import { limitsOf } from "../core/policy/applying-rules.ts";
+import type { CallTarget } from "../core/policy/call-target.ts";
+import { actualsFor, type CallCharges, type CallSize, chargesFor } from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Caller, LimitRule, Plan, Priority } from "../core/policy/policy.ts";
 import type { AlertChannel } from "../ports/alert-channel.ts";

@@ -1,14 +1,8 @@
 import { GrowingHold, type HoldExtension } from "../core/estimate/growing-hold.ts";
 import type { Usage } from "../core/estimate/usage.ts";
 import { serviceOf } from "../core/fairness/service.ts";
-import {
-  actualsFor,
-  type CallCharges,
-  type CallSize,
-  costOfCall,
-  cuttingRule,
-  extensionFor,
-} from "../core/policy/charges.ts";
+import { actualsFor, type CallCharges, type CallSize, costOfCall } from "../core/policy/charges.ts";
+import { cuttingRule, extensionFor } from "../core/policy/hold-extension.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 import type { BudgetAlerts } from "./budget-alerts.ts";
 import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";

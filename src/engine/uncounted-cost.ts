@@ -1,5 +1,5 @@
 import type { Usage } from "../core/estimate/usage.ts";
-import type { CallTarget } from "../core/policy/charges.ts";
+import type { CallTarget } from "../core/policy/call-target.ts";
 import type { ModelPrice } from "../core/price/model-price.ts";
 import { isSpecialTier, knowsTier, SERVICE_TIERS } from "../core/price/service-tier.ts";
 import type { Telemetry } from "../ports/telemetry.ts";

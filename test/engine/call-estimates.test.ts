@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Usage } from "../../src/core/estimate/usage.ts";
-import type { CallTarget } from "../../src/core/policy/charges.ts";
+import type { CallTarget } from "../../src/core/policy/call-target.ts";
 import { CallEstimates } from "../../src/engine/call-estimates.ts";
 import { RecordingTelemetry } from "../support/recording-telemetry.ts";
 

@@ -1,25 +1,16 @@
 import type { Estimate, Usage } from "../estimate/usage.ts";
 import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
-import type { LimitReading, LimitSpec, Meter } from "../limits/limit-spec.ts";
 import { OperationalError } from "../operational-error.ts";
-import { type BilledUsage, costOf, outputCostOf } from "../price/cost.ts";
+import { type BilledUsage, costOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
 import { inServiceTier } from "../price/service-tier.ts";
-import { type CompiledPolicy, type CompiledRule, ruleMatches } from "./compiled-policy.ts";
-import { type Endpoint, type TokenUse, tokenUseOf } from "./endpoint.ts";
+import { type Applying, applyingRules } from "./applying-rules.ts";
+import type { CallTarget } from "./call-target.ts";
+import type { CompiledPolicy, CompiledRule } from "./compiled-policy.ts";
+import { tokenUseOf } from "./endpoint.ts";
 import { guessedOutput, heldPrice, roomFor } from "./output-guess.ts";
 import type { Caller, LimitRule } from "./policy.ts";
-import { type Attributes, subjectKey } from "./subject-key.ts";
 import { boundedTokens, type TokenCounts, weightedTokens } from "./token-amount.ts";
-
-/** Where a call goes. */
-export interface CallTarget {
-  readonly endpoint: Endpoint;
-  /** Empty where the call names none. */
-  readonly model: string;
-  /** `PROVIDER/ACCOUNT`; absent while it is not chosen: then no account's limits apply. */
-  readonly account?: string | undefined;
-}
 
 /** What is known of a call's size before it is sent. */
 export interface CallSize extends Estimate {
@@ -43,71 +34,8 @@ export interface CallCharges {
   readonly outputTokensMax: number | undefined;
   /** What the model cost at admission, in the tier that was asked for: what is held and settled, however long the call takes (E6). Absent where nothing is charged in money. */
   readonly price: ModelPrice | undefined;
-  /** Internal to this module: the compiled rules in the order of `rules`. */
+  /** Internal to core/policy: the compiled rules in the order of `rules`. */
   readonly compiled: readonly CompiledRule[];
-}
-
-interface Applying {
-  readonly keys: string[];
-  readonly isShared: boolean[];
-  /** For each key, how many of `rules` are counted under it. */
-  readonly counts: number[];
-  readonly rules: CompiledRule[];
-  /** Whether one of them counts money: `enforced` where it may refuse a call. */
-  cost: "none" | "shadow" | "enforced";
-}
-
-const meterCounts = (meter: Meter, use: TokenUse): boolean => {
-  switch (meter) {
-    case "requests":
-    case "concurrency":
-      return true;
-    case "input_tokens":
-    case "tokens":
-    case "cost":
-      return use !== "none";
-    case "output_tokens":
-      return use === "input_and_output";
-  }
-};
-
-/** The rules that apply, by subject. `use` is the kind of call, or undefined for all rules that could apply to some kind. */
-function applyingRules(
-  policy: CompiledPolicy,
-  caller: Caller,
-  target: CallTarget,
-  use: TokenUse | undefined,
-): Applying {
-  const attributes: Attributes = {
-    user: caller.user,
-    key: caller.key,
-    team: caller.team,
-    feature: caller.feature,
-    model: target.model === "" ? undefined : target.model,
-    account: target.account,
-  };
-  const result: Applying = { keys: [], isShared: [], counts: [], rules: [], cost: "none" };
-  const program = policy.programFor(caller.plan, caller.key !== undefined, target.account);
-  for (let i = 0; i < program.length; i++) {
-    const group = program[i];
-    const before = result.rules.length;
-    const key = subjectKey(group.scope, attributes);
-    if (key === undefined) continue;
-    for (const rule of group.rules) {
-      if ((use === undefined || meterCounts(rule.rule.meter, use)) && ruleMatches(rule, attributes)) {
-        result.rules.push(rule);
-        if (rule.rule.meter === "cost" && result.cost !== "enforced") {
-          result.cost = rule.rule.mode === "shadow" ? "shadow" : "enforced";
-        }
-      }
-    }
-    const count = result.rules.length - before;
-    if (count === 0 && i > 0) continue;
-    result.keys.push(key);
-    result.isShared.push(group.isShared);
-    result.counts.push(count);
-  }
-  return result;
 }
 
 /** What the call's model costs, where a limit counts money. Throws `invalid_request` where nobody knows and such a limit has to. */
@@ -131,8 +59,8 @@ function priceOf(
 /** Models' names come from callers. */
 const SHOWN_LENGTH_MAX = 128;
 
-/** `billed` is what the meter cost goes by. */
-function amountOf(
+/** What one limit counts. `billed` is what the meter cost goes by. */
+export function amountOf(
   compiled: CompiledRule,
   counts: TokenCounts,
   billed: BilledUsage,
@@ -226,78 +154,6 @@ export function chargesFor(
   return { subjects, isShared, rules, inputTokens, outputTokensHeld, outputTokensMax: own, price, compiled };
 }
 
-/** Whether a limit's hold has to grow with the output: not where the most that there can be is held already, or nothing ever is. */
-function holdGrows({ rule }: CompiledRule, charges: CallCharges): boolean {
-  if (rule.reserve === "none" || (rule.reserve === "worst_case" && charges.outputTokensMax !== undefined)) {
-    return false;
-  }
-  switch (rule.meter) {
-    case "requests":
-    case "concurrency":
-    case "input_tokens":
-      return false;
-    case "output_tokens":
-    case "tokens":
-    case "cost":
-      return true;
-  }
-}
-
-function extensionOf(
-  compiled: CompiledRule,
-  counts: TokenCounts,
-  inputTokens: number,
-  price: ModelPrice | undefined,
-): number {
-  const held = heldPrice(compiled, price);
-  // Neither the input nor the call itself is paid for again.
-  if (compiled.rule.meter === "cost" && held !== undefined) {
-    return outputCostOf(held, inputTokens, counts.outputTokens);
-  }
-  return amountOf(compiled, counts, counts, held);
-}
-
-/**
- * What a stream that outgrows its hold holds on top, for `LimitStore.extend`: the same subjects and limits, `outputTokens` more on every limit that
- * does not hold the most already. A limit that is charged after the call holds nothing, but is looked at where it may cut. In money, the output has the
- * price that it has behind `inputTokens`: what the provider has said of the input, or what was estimated.
- */
-export function extensionFor(
-  charges: CallCharges,
-  outputTokens: number,
-  inputTokens = charges.inputTokens,
-): readonly SubjectCharges[] {
-  const counts = { inputTokens: 0, cachedInputTokens: 0, outputTokens: boundedTokens(outputTokens) };
-  let next = 0;
-  return charges.subjects.map(({ key, charges: held }) => ({
-    key,
-    charges: held.map(({ spec }): Charge => {
-      const compiled = charges.compiled[next++];
-      const hold = holdGrows(compiled, charges)
-        ? extensionOf(compiled, counts, inputTokens, charges.price)
-        : 0;
-      const isWatched = compiled.rule.reserve === "none" && compiled.rule.onExhausted === "cut";
-      return { spec, hold, need: isWatched ? 1 : hold };
-    }),
-  }));
-}
-
-/**
- * The limit that ends a stream whose extension was refused: the first enforced one with `on_exhausted: cut` in which the extension does not fit.
- * Undefined where every limit that is used up says `continue`: then the same step is forced, and the excess is debt. `readings` are the refusal's.
- */
-export function cuttingRule(
-  charges: CallCharges,
-  extension: readonly SubjectCharges[],
-  readings: readonly LimitReading[],
-): LimitRule | undefined {
-  const needs = extension.flatMap((subject) => subject.charges.map(({ need }) => need));
-  return charges.rules.find(
-    ({ mode, onExhausted }, i) =>
-      mode === "enforce" && onExhausted === "cut" && needs[i] > 0 && readings[i].remaining < needs[i],
-  );
-}
-
 /** The tier that a call was served in, as the provider says; else the one that was asked for. */
 function settledPrice({ price }: CallCharges, { serviceTier }: Usage): ModelPrice | undefined {
   return price === undefined || serviceTier === undefined ? price : inServiceTier(price, serviceTier);
@@ -332,24 +188,4 @@ export function actualsFor(
       actual: amountOf(charges.compiled[next++], counts, billed, price),
     })),
   }));
-}
-
-/** The limits that a caller has, to be read: in the order of `rules`. Those counted per model or account need one in `target`. */
-export function limitsOf(
-  policy: CompiledPolicy,
-  caller: Caller,
-  target: Omit<CallTarget, "endpoint">,
-  nowMs: number,
-): {
-  readonly requests: readonly { readonly key: string; readonly specs: readonly LimitSpec[] }[];
-  readonly rules: readonly LimitRule[];
-} {
-  const { keys, counts, rules } = applyingRules(policy, caller, { ...target, endpoint: "other" }, undefined);
-  let next = 0;
-  const requests = keys.map((key, i) => {
-    const specs = rules.slice(next, next + counts[i]).map((rule) => rule.specAt(nowMs));
-    next += counts[i];
-    return { key, specs };
-  });
-  return { requests: requests.filter(({ specs }) => specs.length > 0), rules: rules.map(({ rule }) => rule) };
 }

@@ -2,16 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { Usage } from "../../../src/core/estimate/usage.ts";
-import {
-  actualsFor,
-  type CallSize,
-  type CallTarget,
-  chargesFor,
-  cuttingRule,
-  extensionFor,
-  limitsOf,
-} from "../../../src/core/policy/charges.ts";
+import { limitsOf } from "../../../src/core/policy/applying-rules.ts";
+import type { CallTarget } from "../../../src/core/policy/call-target.ts";
+import { actualsFor, type CallSize, chargesFor } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../../src/core/policy/compiled-policy.ts";
+import { cuttingRule, extensionFor } from "../../../src/core/policy/hold-extension.ts";
 import type { Caller, LimitRule } from "../../../src/core/policy/policy.ts";
 import { completeRates, flatPrice, type ModelPrice } from "../../../src/core/price/model-price.ts";
 import type { PriceSource } from "../../../src/core/price/price-book.ts";

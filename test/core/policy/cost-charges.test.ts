@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { Usage } from "../../../src/core/estimate/usage.ts";
-import { actualsFor, type CallTarget, chargesFor, extensionFor } from "../../../src/core/policy/charges.ts";
+import type { CallTarget } from "../../../src/core/policy/call-target.ts";
+import { actualsFor, chargesFor } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy, metersCost } from "../../../src/core/policy/compiled-policy.ts";
+import { extensionFor } from "../../../src/core/policy/hold-extension.ts";
 import type { LimitRule } from "../../../src/core/policy/policy.ts";
 import { costOf } from "../../../src/core/price/cost.ts";
 import {
