@@ -25,6 +25,7 @@ import {
   type RoomRequest,
   ticketName,
 } from "./room-codec.ts";
+import { RoomRequests, TIMER_MS_MAX } from "./room-requests.ts";
 
 type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" }>;
 
@@ -44,14 +45,11 @@ export interface RoomLink {
   listen(gateway: string, onMessage: (message: Buffer) => void, lost: () => void): Promise<void>;
 }
 
-/** So many requests are one script: it blocks the server for about a millisecond. */
-const REQUESTS_MAX = 32;
 /** Five times in the lease that `room.lua` gives a gateway with calls that wait. */
 const BEAT_MS = 1_000;
 /** A grant that was published before its call left is here by then. */
 const STRAGGLER_MS = 1_000;
 const GATEWAY_MAX = 2 ** 48 - 1;
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 interface Waiting {
   readonly call: PermitCall;
@@ -64,12 +62,6 @@ interface Waiting {
   arrival: number;
   /** Nobody wants the permit any more. */
   hasLeft: boolean;
-}
-
-interface Sending {
-  readonly request: RoomRequest;
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 const nameOf = ({ instance, sequence }: ReservationId) => `${instance}:${sequence}`;
@@ -85,10 +77,8 @@ export class RedisPermitQueue implements PermitQueue {
   #gateway: string;
   /** Resolves when grants are heard; undefined while nobody listens. */
   #listening: Promise<void> | undefined;
-  #sending: Sending[] = [];
+  readonly #requests: RoomRequests;
   #beat: NodeJS.Timeout | undefined;
-  #pump: NodeJS.Timeout | undefined;
-  #pumpAtMs = Number.POSITIVE_INFINITY;
   /** Counts the calls that came to wait. */
   #arrivals = 0;
   /** The calls up to `arrivals` waited when the last beat was sent, and the room knew `known` of ours. */
@@ -98,6 +88,10 @@ export class RedisPermitQueue implements PermitQueue {
   constructor(link: RoomLink) {
     this.#link = link;
     this.#gateway = newGateway(link);
+    this.#requests = new RoomRequests(
+      (requests) => link.run(this.#gateway, requests),
+      () => this.#waiting.size > 0,
+    );
   }
 
   async enter(
@@ -123,7 +117,7 @@ export class RedisPermitQueue implements PermitQueue {
     const name = nameOf(call.id);
     if (call.maxWaitMs > 0) this.#waiting.set(name, waiting);
     try {
-      const reply = await this.#send(encodeEnter(call, bounds, this.#link.encode(call)));
+      const reply = await this.#requests.send(encodeEnter(call, bounds, this.#link.encode(call)));
       const entry = decodeEnterReply(reply as readonly unknown[], specs);
       if (entry.kind !== "waiting") {
         this.#waiting.delete(name);
@@ -147,16 +141,17 @@ export class RedisPermitQueue implements PermitQueue {
   freed(request: FreedRequest): void {
     const keys = request.keys.map((key) => this.#link.subjectKey(key));
     // Whatever could not be told is found by the next pump.
-    this.#send(encodeFreed(request, keys)).catch(() => {});
+    this.#requests.send(encodeFreed(request, keys)).catch(() => {});
   }
 
   async look(flow: string, priority: Priority): Promise<readonly WaitingCall[]> {
-    return decodeView((await this.#send(encodeView(flow, priority))) as readonly unknown[]);
+    return decodeView((await this.#requests.send(encodeView(flow, priority))) as readonly unknown[]);
   }
 
   /** Ends every wait. */
   close(): void {
     this.#closed = true;
+    this.#requests.close();
     this.#giveUp("the store is closed");
   }
 
@@ -223,7 +218,7 @@ export class RedisPermitQueue implements PermitQueue {
 
   /** When it would have been served; undefined where it does not wait in the room any more. */
   async #takeOut(name: string, waiting: Waiting): Promise<number | undefined> {
-    const reply = await this.#send({ letter: "l", args: [ticketName(waiting.call.id)] });
+    const reply = await this.#requests.send({ letter: "l", args: [ticketName(waiting.call.id)] });
     const leftMs = Number((reply as readonly unknown[])[0]);
     if (leftMs < 0) return undefined;
     this.#waiting.delete(name);
@@ -260,61 +255,13 @@ export class RedisPermitQueue implements PermitQueue {
     });
   }
 
-  /** Sends what is asked for in one turn of the event loop together. */
-  #send(request: RoomRequest): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (this.#sending.length === 0) setImmediate(() => this.#flush());
-      this.#sending.push({ request, resolve, reject });
-    });
-  }
-
-  #flush(): void {
-    const sending = this.#sending;
-    this.#sending = [];
-    for (let i = 0; i < sending.length; i += REQUESTS_MAX) {
-      const batch = sending.slice(i, i + REQUESTS_MAX);
-      this.#link
-        .run(
-          this.#gateway,
-          batch.map(({ request }) => request),
-        )
-        .then(
-          ([dueMs, ...replies]) => {
-            for (const [at, { resolve }] of batch.entries()) resolve(replies[at]);
-            this.#arm(Number(dueMs));
-          },
-          (error) => {
-            for (const { reject } of batch) reject(error);
-          },
-        );
-    }
-  }
-
-  /** `inMs` until somebody's moment comes; −1 where there is none. Whichever gateway is first serves them. */
-  #arm(inMs: number): void {
-    if (this.#closed || inMs < 0) return;
-    const atMs = performance.now() + inMs;
-    if (atMs >= this.#pumpAtMs) return;
-    clearTimeout(this.#pump);
-    this.#pumpAtMs = atMs;
-    this.#pump = setTimeout(
-      () => {
-        this.#pumpAtMs = Number.POSITIVE_INFINITY;
-        this.#send({ letter: "p", args: [] }).catch(() => {});
-      },
-      Math.min(TIMER_MS_MAX, Math.ceil(inMs)),
-    );
-    // Where no call of ours waits, others have timers too.
-    if (this.#waiting.size === 0) this.#pump.unref();
-  }
-
   /** Tells the room that this gateway lives, and finds out whether it still has all of its calls. */
   async #keepAlive(): Promise<void> {
     this.#beat = undefined;
     if (this.#closed || this.#waiting.size === 0) return;
     const arrivals = this.#arrivals;
     try {
-      const known = Number(await this.#send({ letter: "p", args: [] }));
+      const known = Number(await this.#requests.send({ letter: "p", args: [] }));
       if (this.#isForgotten()) return this.#giveUp("Redis has forgotten calls that wait");
       this.#lastBeat = { arrivals, known };
     } catch {
@@ -337,9 +284,8 @@ export class RedisPermitQueue implements PermitQueue {
   /** Ends every wait: nobody can say what was granted meanwhile. */
   #giveUp(reason: string): void {
     clearTimeout(this.#beat);
-    clearTimeout(this.#pump);
     this.#beat = undefined;
-    this.#pumpAtMs = Number.POSITIVE_INFINITY;
+    this.#requests.forgetDue();
     this.#lastBeat = undefined;
     this.#listening = undefined;
     this.#gateway = newGateway(this.#link);
