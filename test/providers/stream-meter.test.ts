@@ -355,3 +355,29 @@ describe("anthropic meter", () => {
     assert.equal(begun.metered().kind, "counted");
   });
 });
+
+for (const [what, endpoint, part] of [
+  ["chat completions", "chat_completions", (text: string) => ({ delta: { content: text } })],
+  ["legacy completions", "completions", (text: string) => ({ text })],
+] as const) {
+  test(`meter counts every choice of a chunk in a cut stream of ${what} (S2)`, () => {
+    const counted = (choices: number) => {
+      const meter = openaiFormat.meter(called(endpoint, false), 200, SSE);
+      for (let i = 0; i < 50; i++) {
+        // In the order in which the providers write it.
+        const all = Array.from({ length: choices }, (_, index) => ({
+          ...part(` word ${i}`),
+          index,
+          finish_reason: null,
+        }));
+        meter.push(Buffer.from(`${chunk({ choices: all })}\n\n`));
+      }
+      const metered = meter.metered();
+      assert.equal(metered.kind, "counted");
+      return metered.kind === "counted" ? metered.usage.outputTokens : 0;
+    };
+    const one = counted(1);
+    assert.ok(one >= 100, `${one}`);
+    assert.ok(counted(3) >= 2.8 * one, `${counted(3)} of 3 × ${one}`);
+  });
+}

@@ -14,6 +14,7 @@ const CONTENT = '"content":"';
 const TOOL_CALL = '"tool_calls":[{"index":';
 const ARGUMENTS = ',"function":{"arguments":"';
 const LEGACY_TEXT = '"choices":[{"text":"';
+const NEXT_TEXT = ',{"text":"';
 const USAGE_KEY = '"usage"';
 const BRACE = 0x7b;
 const SPACE = 0x20;
@@ -71,9 +72,12 @@ export class ChatEvents implements StreamReader {
     const delta = event.indexOf(DELTA);
     if (delta === -1) {
       const legacy = event.indexOf(LEGACY_TEXT);
-      return legacy !== -1 && this.#readText(event, legacy + LEGACY_TEXT.length, ",");
+      if (legacy === -1 || event.includes(NEXT_TEXT, legacy + LEGACY_TEXT.length)) return false;
+      return this.#readText(event, legacy + LEGACY_TEXT.length, ",");
     }
     const from = delta + DELTA.length;
+    // Mostly a chunk has one choice. In a text, these quotes would be escaped.
+    if (event.includes(DELTA, from)) return false;
     if (event.startsWith(CONTENT, from)) return this.#readText(event, from + CONTENT.length, "}");
     if (!event.startsWith(TOOL_CALL, from)) return false;
     let at = from + TOOL_CALL.length;
