@@ -12,8 +12,11 @@ import type { HoldMetrics } from "./hold-metrics.ts";
 import { overLimitRefusal } from "./refusal.ts";
 import type { UncountedCost } from "./uncounted-cost.ts";
 
-/** Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it. */
-export type UsageSource = "reported" | "counted";
+/**
+ * Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it; `unseen` where the provider
+ * works on and nobody hears what that uses: then no less than the call's own maximum is charged, or what is held where it has none.
+ */
+export type UsageSource = "reported" | "counted" | "unseen";
 
 /** An answer on its way, see `UsageMeter`. */
 export interface InputReport {
@@ -94,10 +97,17 @@ export class HeldReservation implements Reservation {
       holds.settled(this.#call, this.#charges, usage);
     }
     if (usage !== undefined) uncounted.served(this.#call.target, this.#charges.price, usage);
-    const charged = source === "counted" ? this.#withCorrectedInput(usage) : usage;
+    const charged = source === undefined || source === "reported" ? usage : this.#charged(usage, source);
     const service = serviceOf(charged ?? NOTHING);
     await this.#store.settle(this.#held, actualsFor(this.#charges, charged), service);
     alerts.used(this.#charges);
+  }
+
+  #charged(usage: Usage | undefined, source: "counted" | "unseen"): Usage | undefined {
+    const corrected = this.#withCorrectedInput(usage);
+    if (corrected === undefined || source === "counted") return corrected;
+    const { outputTokensHeld, outputTokensMax = outputTokensHeld } = this.#charges;
+    return { ...corrected, outputTokens: Math.max(corrected.outputTokens, outputTokensMax) };
   }
 
   /** Where the provider has not said what the input was, it is what calls like this one have used: what is held, not the bare estimate (E1). */

@@ -261,13 +261,14 @@ export class Exchange implements ResponseHandler, ResponseListener {
       // Cut before the answer began: the provider has the prompt, if it was sent at all.
       if (isCut && !this.#sent) return reservation.release();
       return isCut && call !== undefined
-        ? reservation.settle(promptOnly(call), "counted")
+        ? reservation.settle(promptOnly(call), call.runsOn ? "unseen" : "counted")
         : reservation.settle(undefined);
     }
     if (metered.kind === "none") return reservation.settle(undefined);
     if (metered.kind === "counted" && !isCut) telemetry.count("usage-missing");
     const inStreamError = this.#meter.inStreamError();
     if (inStreamError !== undefined) telemetry.count("call-failed", { by: "provider" });
+    if (call?.runsOn && metered.kind === "counted") return reservation.settle(metered.usage, "unseen");
     // Of a cut answer even the provider's own words are not about a whole one.
     return reservation.settle(metered.usage, isCut ? "counted" : metered.kind);
   }

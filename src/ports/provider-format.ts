@@ -18,6 +18,8 @@ export interface ParsedCall {
   readonly upstreamBody: Buffer;
   /** Whether that splice was made, so that the extra chunk must be taken out of the answer again. */
   readonly usageSpliced: boolean;
+  /** The provider works on when the answer has ended or the client has gone, and what that uses is not seen (`background` responses). */
+  readonly runsOn?: boolean;
 }
 
 /** Where a usage comes from. */

@@ -60,6 +60,7 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
     },
     upstreamBody: spliced ?? body,
     usageSpliced: spliced !== undefined,
+    runsOn: endpoint === "responses" && value.background === true,
   };
 }
 
