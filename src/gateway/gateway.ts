@@ -14,6 +14,7 @@ import { limitsAnswer } from "./limits-answer.ts";
 import { ownAnswer, ownFailure, sendAnswer } from "./own-answer.ts";
 import { type Route, routeOf } from "./route.ts";
 import { Upstream } from "./upstream.ts";
+import { WriteBurst } from "./write-burst.ts";
 
 /** What `GET /metrics` shows. */
 export interface MetricsPage {
@@ -30,7 +31,7 @@ export class Gateway {
   readonly #telemetry: Telemetry;
   readonly #metrics: MetricsPage;
   readonly #server: HttpServer;
-  readonly #upstream = new Upstream();
+  readonly #upstream: Upstream;
   readonly #exchanges = new Set<Exchange>();
   readonly #idPrefix = `req_${randomBytes(6).toString("hex")}`;
   #settings: GatewaySettings;
@@ -49,8 +50,12 @@ export class Gateway {
     this.#engine = options.engine;
     this.#telemetry = options.telemetry;
     this.#metrics = options.metrics;
-    this.#server = new HttpServer(options.settings.bounds, (request, response) =>
-      this.#handle(request, response),
+    const burst = new WriteBurst();
+    this.#upstream = new Upstream(burst);
+    this.#server = new HttpServer(
+      options.settings.bounds,
+      (request, response) => this.#handle(request, response),
+      burst,
     );
   }
 

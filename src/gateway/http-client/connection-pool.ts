@@ -26,8 +26,10 @@ export class ConnectionPool implements ConnectionOwner {
 
   send(call: Call): void {
     const connection = this.#takeIdle();
-    // Of a connection that was found closed nothing has gone out: the one case in which a call is sent again, over a new one.
-    if (connection?.start(call)) return;
+    if (connection !== undefined) {
+      connection.start(call);
+      return;
+    }
     if (this.#open.size < this.#connectionsMax) {
       this.#open.add(new Connection(this.#options, this, call));
       return;
@@ -40,11 +42,18 @@ export class ConnectionPool implements ConnectionOwner {
   onFree(connection: Connection): void {
     const next = this.#nextWaiting();
     if (next === undefined) this.#idle.push(connection);
-    // Not usable: it was the last answer's `keep-alive` that has ended it.
-    else if (!connection.isUsable(performance.now()) || !connection.start(next)) {
+    else if (connection.isUsable(performance.now())) connection.start(next);
+    else {
+      // It was the last answer's `keep-alive` that has ended it.
       connection.destroy();
       this.send(next);
     }
+  }
+
+  /** The one case in which a call is sent again: nothing of it has gone out. Each time a kept connection less, so it ends. */
+  onRefused(call: Call): void {
+    if (this.#isClosed) call.fail(new ClientError("client_closed", "the client was closed"));
+    else this.send(call);
   }
 
   onClosed(connection: Connection): void {

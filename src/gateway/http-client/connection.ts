@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { BurstMember, WriteBurst } from "../write-burst.ts";
 import type { Call } from "./call.ts";
 import { ClientError, type ClientErrorCode, connectError } from "./client-error.ts";
 import type { OnRead } from "./open-socket.ts";
@@ -10,8 +11,10 @@ import { Upload } from "./upload.ts";
 export interface ConnectionOwner {
   /** It is idle and can take a call. */
   onFree(connection: Connection): void;
-  /** It is gone; called once. Its call, if there was one, has failed. */
+  /** It is gone; called once. Its call, if there was one, has failed or been refused. */
   onClosed(connection: Connection): void;
+  /** It has closed, and nothing of the call has gone out: the call can be sent over another one. */
+  onRefused(call: Call): void;
 }
 
 /** How connections of an origin are made and kept. */
@@ -19,6 +22,8 @@ export interface ConnectionOptions {
   readonly open: (onRead: OnRead) => Socket;
   readonly isTls: boolean;
   readonly keepAliveMs: number;
+  /** When requests go out. */
+  readonly burst: WriteBurst;
 }
 
 /** Bodies up to this size go out in one string with the head: one system call, no list of buffers (bench/FINDINGS-bare-proxy.md). */
@@ -29,16 +34,16 @@ const KEEP_ALIVE_MARGIN_MS = 1_000;
 /**
  * One socket, which carries one call at a time.
  *
- * connecting ─▶ waiting (request sent) ─ head ─▶ relaying ─ end ─▶ idle ─ start ─▶ waiting … From everywhere ─▶ closed: by the server,
- * an error, a deadline, an abort, an answer that does not end where it should. `deadlineMs` always says how long the present state may
- * last; the pool looks at it.
+ * connecting ─▶ waiting (request sent) ─ head ─▶ relaying ─ end ─▶ idle ─ start ─▶ queued (for the end of the turn) ─▶ waiting … From everywhere ─▶ closed:
+ * by the server, an error, a deadline, an abort, an answer that does not end where it should. A kept connection that turns out to be closed while its call is `queued`, or
+ * of which the operating system takes not a byte, refuses the call. `deadlineMs` always says how long the present state may last; the pool looks at it.
  */
-export class Connection implements ResponseEvents {
+export class Connection implements ResponseEvents, BurstMember {
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
   readonly #owner: ConnectionOwner;
   readonly #parser = new ResponseParser(this);
-  #state: "connecting" | "waiting" | "relaying" | "idle" | "closed" = "connecting";
+  #state: "connecting" | "queued" | "waiting" | "relaying" | "idle" | "closed" = "connecting";
   #call: Call | undefined;
   #upload: Upload | undefined;
   #isPaused = false;
@@ -60,9 +65,7 @@ export class Connection implements ResponseEvents {
     this.#socket.on("drain", () => this.#onDrain());
     this.#socket.on("error", (error) => this.#onSocketError(error));
     this.#socket.on("end", () => this.#onSocketEnd());
-    this.#socket.on("close", () =>
-      this.#close(new ClientError("closed", "the server closed the connection")),
-    );
+    this.#socket.on("close", () => this.#onSocketClose());
   }
 
   /** Whether a call may be given to it: not when the server has closed its side, or is about to. */
@@ -77,28 +80,41 @@ export class Connection implements ResponseEvents {
     );
   }
 
-  /**
-   * Sends a call over the idle connection. False: the operating system would not take a byte of it since the connection had been closed;
-   * nothing has gone out, and the connection is gone.
-   */
-  start(call: Call): boolean {
+  /** Sends a call over the idle connection, with the turn's other writes. */
+  start(call: Call): void {
     this.#call = call;
     call.connection = this;
+    this.#state = "queued";
+    this.deadlineMs = performance.now() + call.deadlines.answerMs;
+    this.#options.burst.add(this);
+  }
+
+  /** The turn has ended. */
+  flush(): void {
+    const call = this.#call;
+    if (this.#state !== "queued" || call === undefined) return;
+    if (this.#send(call)) return;
+    this.#upload?.stop();
+    this.#refuse(call);
+  }
+
+  /** False: the operating system would not take a byte of it since the connection had been closed. */
+  #send(call: Call): boolean {
     this.#state = "waiting";
     this.#keepsAlive = true;
-    this.deadlineMs = performance.now() + call.deadlines.answerMs;
     this.#parser.start(call.request.method);
     this.#write(call);
     // A write that fails at once is one that the system refused as a whole.
-    if (this.#socket.errored !== null) {
-      this.#call = undefined;
-      call.connection = undefined;
-      this.#upload?.stop();
-      this.destroy();
-      return false;
-    }
+    if (this.#socket.errored !== null) return false;
     call.handler.onSent();
     return true;
+  }
+
+  /** Closes it, and gives its call back, of which nothing has gone out. */
+  #refuse(call: Call): void {
+    call.connection = undefined;
+    this.destroy();
+    this.#owner.onRefused(call);
   }
 
   /** The deadline is over: closes an idle connection, fails the call of a busy one. */
@@ -107,6 +123,7 @@ export class Connection implements ResponseEvents {
       case "connecting":
         this.#fail("connect_timeout", "the connection could not be made in time");
         return;
+      case "queued":
       case "waiting":
         this.#fail("answer_timeout", "the server did not answer in time");
         return;
@@ -182,7 +199,8 @@ export class Connection implements ResponseEvents {
   #onConnect(): void {
     const call = this.#call;
     if (this.#state !== "connecting" || call === undefined) return;
-    if (!this.start(call)) call.fail(new ClientError("closed", "the server closed the new connection"));
+    this.deadlineMs = performance.now() + call.deadlines.answerMs;
+    if (!this.#send(call)) this.#fail("closed", "the server closed the new connection");
   }
 
   #write(call: Call): void {
@@ -231,6 +249,10 @@ export class Connection implements ResponseEvents {
       this.destroy();
       return false;
     }
+    if (this.#state === "queued") {
+      this.#refuse(call);
+      return false;
+    }
     // Copied, since a slow reader's response keeps what it is given; small ones come from Node's pool (docs/decisions/0006).
     const bytes = Buffer.allocUnsafe(byteCount);
     buffer.copy(bytes, 0, 0, byteCount);
@@ -259,13 +281,20 @@ export class Connection implements ResponseEvents {
 
   #onSocketError(error: Error): void {
     if (this.#state === "connecting") this.#close(connectError(error, this.#options.isTls));
+    else if (this.#state === "queued" && this.#call !== undefined) this.#refuse(this.#call);
     else this.#close(new ClientError("closed", error.message, error));
   }
 
   #onSocketEnd(): void {
     if (this.#call === undefined || this.#state === "connecting")
       this.#fail("closed", "the server closed the connection");
+    else if (this.#state === "queued") this.#refuse(this.#call);
     else this.#parse(this.#call, undefined);
+  }
+
+  #onSocketClose(): void {
+    if (this.#state === "queued" && this.#call !== undefined) this.#refuse(this.#call);
+    else this.#fail("closed", "the server closed the connection");
   }
 
   #fail(code: ClientErrorCode, message: string): void {

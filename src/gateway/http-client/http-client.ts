@@ -1,3 +1,4 @@
+import { WriteBurst } from "../write-burst.ts";
 import { Call, type CallController, type CallDeadlines, type ResponseHandler } from "./call.ts";
 import { ClientError } from "./client-error.ts";
 import { ConnectionPool } from "./connection-pool.ts";
@@ -11,6 +12,8 @@ export interface HttpClientOptions {
   readonly connectionsMax: number;
   /** Certificates to trust in place of the well-known ones, PEM. */
   readonly ca?: string | Buffer;
+  /** When requests go out: with others' writes of the same turn. Its own, unless it shares one. */
+  readonly burst?: WriteBurst;
   /** How often deadlines are looked at: half a second, unless a test is in a hurry. */
   readonly tickMs?: number;
 }
@@ -31,6 +34,7 @@ interface Target {
 export class HttpClient {
   readonly #options: HttpClientOptions;
   readonly #opener: SocketOpener;
+  readonly #burst: WriteBurst;
   readonly #targets = new Map<string, Target>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -38,6 +42,7 @@ export class HttpClient {
   constructor(options: HttpClientOptions) {
     this.#options = options;
     this.#opener = new SocketOpener(options.ca);
+    this.#burst = options.burst ?? new WriteBurst();
   }
 
   /** `origin`: scheme, host and port. Never throws for what a request holds: that is `invalid_request`. */
@@ -82,7 +87,8 @@ export class HttpClient {
   #add(text: string): Target {
     const { keepAliveMs, connectionsMax, tickMs } = this.#options;
     const origin = parseOrigin(text);
-    const options = { open: this.#opener.to(origin), isTls: origin.isTls, keepAliveMs };
+    const { isTls } = origin;
+    const options = { open: this.#opener.to(origin), isTls, keepAliveMs, burst: this.#burst };
     const target = { origin, pool: new ConnectionPool(options, connectionsMax) };
     this.#targets.set(text, target);
     this.#timer ??= setInterval(() => this.#onTick(), tickMs ?? TICK_MS).unref();

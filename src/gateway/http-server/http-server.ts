@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { WriteBurst } from "../write-burst.ts";
 import { answerBrokenRequest } from "./broken-request.ts";
 import type { ClientRequest, ClientResponse } from "./client-call.ts";
 import { NodeRequest, NodeResponse } from "./node-call.ts";
@@ -35,9 +36,12 @@ export class HttpServer implements ConnectionOwner {
   readonly #takeOver: (socket: Socket) => void;
   readonly #plain = new Set<PlainConnection>();
   readonly #timer: NodeJS.Timeout;
+  readonly #burst: WriteBurst;
   #isDraining = false;
 
-  constructor(bounds: HttpServerBounds, handler: RequestHandler) {
+  /** `burst`: when small answers go out. */
+  constructor(bounds: HttpServerBounds, handler: RequestHandler, burst = new WriteBurst()) {
+    this.#burst = burst;
     this.#bounds = { ...bounds, keepAliveMs: KEEP_ALIVE_MS };
     this.#handler = handler;
     const server = createServer(
@@ -119,7 +123,7 @@ export class HttpServer implements ConnectionOwner {
   }
 
   #onConnection(socket: Socket): void {
-    this.#plain.add(new PlainConnection(socket, this, this.#bounds));
+    this.#plain.add(new PlainConnection(socket, this, this.#bounds, this.#burst));
   }
 
   #onTick(): void {

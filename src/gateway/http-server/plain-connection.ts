@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { BurstWriter, type WriteBurst } from "../write-burst.ts";
 import { parsePlainHead } from "./plain-head.ts";
 import { PlainRequest } from "./plain-request.ts";
 import { PlainResponse, type ResponseOwner } from "./plain-response.ts";
@@ -42,6 +43,7 @@ const HEAD_END = Buffer.from("\r\n\r\n");
 export class PlainConnection implements ResponseOwner {
   readonly keepAliveSeconds: number;
   readonly #socket: Socket;
+  readonly #writer: BurstWriter;
   readonly #owner: ConnectionOwner;
   readonly #bounds: ConnectionBounds;
   readonly #remoteAddress: string;
@@ -53,8 +55,9 @@ export class PlainConnection implements ResponseOwner {
   /** On the clock of `performance.now`: how long the present state may last. */
   deadlineMs: number;
 
-  constructor(socket: Socket, owner: ConnectionOwner, bounds: ConnectionBounds) {
+  constructor(socket: Socket, owner: ConnectionOwner, bounds: ConnectionBounds, burst: WriteBurst) {
     this.#socket = socket;
+    this.#writer = new BurstWriter(socket, burst);
     this.#owner = owner;
     this.#bounds = bounds;
     this.#remoteAddress = socket.remoteAddress ?? "";
@@ -70,19 +73,21 @@ export class PlainConnection implements ResponseOwner {
   /** Closes it as soon as nobody waits for an answer. */
   drain(): void {
     this.#closesWhenIdle = true;
-    if (this.#state === "idle") this.#socket.destroy();
+    if (this.#state === "idle") this.destroy();
     else this.#response?.closeAfter();
   }
 
   destroy(): void {
+    this.#writer.flush();
     this.#socket.destroy();
   }
 
   onDeadline(): void {
     if (this.#state !== "open" || this.#request?.isComplete !== false) {
-      this.#socket.destroy();
+      this.destroy();
       return;
     }
+    this.#writer.flush();
     this.#leave("lingering");
     this.#owner.onLateRequest(this.#socket);
   }
@@ -99,6 +104,7 @@ export class PlainConnection implements ResponseOwner {
     if (closes || this.#closesWhenIdle || !isComplete) {
       this.#state = "lingering";
       this.deadlineMs = performance.now() + LINGER_MS;
+      this.#writer.flush();
       this.#socket.end();
       return;
     }
@@ -134,6 +140,7 @@ export class PlainConnection implements ResponseOwner {
   readonly #onError = (): void => {};
 
   readonly #onClose = (): void => {
+    this.#writer.drop();
     this.#leave("gone");
     this.#owner.onClosed(this);
   };
@@ -166,7 +173,7 @@ export class PlainConnection implements ResponseOwner {
     }
     this.#state = "open";
     const request = new PlainRequest(head, this.#remoteAddress);
-    const response = new PlainResponse(this.#socket, this);
+    const response = new PlainResponse(this.#socket, this.#writer, this);
     this.#request = request;
     this.#response = response;
     const bodyStart = end + HEAD_END.length;
@@ -180,6 +187,7 @@ export class PlainConnection implements ResponseOwner {
 
   #handOver(bytes: Buffer): void {
     const socket = this.#socket;
+    this.#writer.flush();
     this.#state = "handed-over";
     socket.off("data", this.#onData);
     socket.off("drain", this.#onDrain);

@@ -2,6 +2,7 @@ import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { RawHeaders } from "../../ports/provider-format.ts";
 import { isAll, VALUE_CHARS } from "../field-syntax.ts";
+import { BURST_CHARS_MAX, type BurstWriter, type OutListener } from "../write-burst.ts";
 import type { ClientResponse, ResponseListener } from "./client-call.ts";
 
 /** What a response needs of its connection. */
@@ -13,8 +14,6 @@ export interface ResponseOwner {
   readonly keepAliveSeconds: number;
 }
 
-/** Up to here, bytes that are put behind their head as latin1 text (which keeps every byte) and go out in one write are cheaper than two buffers. */
-const ONE_WRITE_BYTES_MAX = 16_384;
 const SECOND_MS = 1_000;
 const LAST_CHUNK = "0\r\n\r\n";
 
@@ -32,8 +31,9 @@ function httpDate(): string {
 }
 
 /** The answer to a request of a plain connection (RFC 9112, sections 6 and 7.1). */
-export class PlainResponse implements ClientResponse {
+export class PlainResponse implements ClientResponse, OutListener {
   readonly #socket: Socket;
+  readonly #writer: BurstWriter;
   readonly #owner: ResponseOwner;
   #listener: ResponseListener | undefined;
   #onLeft: (() => void) | undefined;
@@ -45,8 +45,9 @@ export class PlainResponse implements ClientResponse {
   #isGone = false;
   #closes = false;
 
-  constructor(socket: Socket, owner: ResponseOwner) {
+  constructor(socket: Socket, writer: BurstWriter, owner: ResponseOwner) {
     this.#socket = socket;
+    this.#writer = writer;
     this.#owner = owner;
   }
 
@@ -94,8 +95,7 @@ export class PlainResponse implements ClientResponse {
 
   flushHead(): void {
     if (this.#isGone || this.#head === "") return;
-    this.#socket.write(this.#head, "latin1");
-    this.#head = "";
+    this.#writer.write(this.#takeHead());
     this.#owner.onWritten();
   }
 
@@ -109,13 +109,15 @@ export class PlainResponse implements ClientResponse {
     this.#isEnded = true;
     const closing = this.#isChunked ? LAST_CHUNK : "";
     if (bytes !== undefined && bytes.length > 0) this.#send(bytes, closing);
-    else if (this.#head !== "" || closing !== "") this.#socket.write(this.#takeHead() + closing, "latin1");
+    else if (this.#head !== "" || closing !== "") this.#writer.write(this.#takeHead() + closing);
     this.#owner.onWritten();
-    if (this.#onLeft !== undefined) this.#tellLeft();
+    if (this.#onLeft !== undefined) this.#writer.tellOut(this);
     this.#owner.onAnswered(this.#closes);
   }
 
   destroy(): void {
+    // Of an answer that is cut, the client has what the provider has sent.
+    this.#writer.flush();
     this.#socket.destroy();
   }
 
@@ -129,7 +131,14 @@ export class PlainResponse implements ClientResponse {
     if (this.#isGone) return;
     this.#isGone = true;
     if (!this.#isEnded) this.#listener?.onGone();
-    this.#leave();
+    this.onOut();
+  }
+
+  /** All of it is out. */
+  onOut(): void {
+    const callback = this.#onLeft;
+    this.#onLeft = undefined;
+    callback?.();
   }
 
   #takeHead(): string {
@@ -144,26 +153,14 @@ export class PlainResponse implements ClientResponse {
     const before = this.#takeHead() + (this.#isChunked ? `${bytes.length.toString(16)}\r\n` : "");
     const after = (this.#isChunked ? "\r\n" : "") + closing;
     this.#owner.onWritten();
-    if (bytes.length <= ONE_WRITE_BYTES_MAX) {
-      return socket.write(before + bytes.toString("latin1") + after, "latin1");
-    }
+    // As latin1 text, which keeps every byte, small pieces are cheaper than two buffers.
+    if (bytes.length <= BURST_CHARS_MAX) return this.#writer.write(before + bytes.toString("latin1") + after);
+    this.#writer.flush();
     socket.cork();
     if (before !== "") socket.write(before, "latin1");
     const hasRoom = socket.write(bytes);
     if (after !== "") socket.write(after, "latin1");
     socket.uncork();
     return hasRoom;
-  }
-
-  #tellLeft(): void {
-    // An empty write is called back when what was written before it is out.
-    if (this.#socket.writableLength > 0) this.#socket.write("", () => this.#leave());
-    else this.#leave();
-  }
-
-  #leave(): void {
-    const callback = this.#onLeft;
-    this.#onLeft = undefined;
-    callback?.();
   }
 }
