@@ -9,7 +9,7 @@ import { send } from "../support/client-call.ts";
 import { onRequests, startRawServer } from "../support/raw-server.ts";
 import { until } from "../support/until.ts";
 
-const closing: (() => Promise<unknown> | void)[] = [];
+const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
