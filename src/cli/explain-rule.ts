@@ -1,4 +1,4 @@
-import { formatDuration } from "../config/duration.ts";
+import { exactDuration } from "../core/duration.ts";
 import type { LimitRule } from "../core/policy/policy.ts";
 import { usdOfNano } from "../core/price/usd.ts";
 
@@ -22,10 +22,10 @@ function amountText({ meter, limit }: LimitRule): string {
 function windowText({ window, meter }: LimitRule): string {
   switch (window.kind) {
     case "rolling":
-      return ` in any ${formatDuration(window.windowMs)}`;
+      return ` in any ${exactDuration(window.windowMs)}`;
     case "token_bucket": {
       const burst = meter === "cost" ? usdOfNano(window.burst) : window.burst;
-      return ` every ${formatDuration(window.windowMs)}, coming back evenly, up to ${count(burst)} at once`;
+      return ` every ${exactDuration(window.windowMs)}, coming back evenly, up to ${count(burst)} at once`;
     }
     case "calendar":
       return ` a ${window.unit}, from midnight in ${window.timezone}`;

@@ -1,6 +1,6 @@
 import type { ListenAddress, StoreSettings } from "../config/connections.ts";
-import { formatDuration } from "../config/duration.ts";
 import type { ProviderSettings, Settings } from "../config/settings.ts";
+import { exactDuration } from "../core/duration.ts";
 import { metersCost } from "../core/policy/compiled-policy.ts";
 import type { LimitRule, Plan } from "../core/policy/policy.ts";
 import { BASIS_POINTS } from "../core/price/model-price.ts";
@@ -64,7 +64,7 @@ function priceLines({ prices }: Settings): readonly string[] {
 const overLimitText = ({ maxWaitMs, keepalive }: Plan) =>
   maxWaitMs === 0
     ? "is refused at once"
-    : `waits for its turn, ${formatDuration(maxWaitMs)} at most${keepalive ? ", streams with comments while they wait" : ""}`;
+    : `waits for its turn, ${exactDuration(maxWaitMs)} at most${keepalive ? ", streams with comments while they wait" : ""}`;
 
 function planLines(plan: Plan): readonly string[] {
   return [

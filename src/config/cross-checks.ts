@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
+import { exactDuration } from "../core/duration.ts";
 import { checkAlerts, checkLimitAlerts, warnOfNoAlerts } from "./alert-checks.ts";
-import { formatDuration, parseDuration } from "./duration.ts";
+import { parseDuration } from "./duration.ts";
 import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./field-schemas.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import { checkLimit, type LimitPlace, limitName } from "./limit-checks.ts";
@@ -127,7 +128,7 @@ function checkPlans(file: RawMap, report: Report): void {
     }
     const maxWaitMs = parseDuration(asText(plan.max_wait) ?? "");
     if (maxWaitMs !== undefined && (maxWaitMs < 1 || maxWaitMs > MAX_WAIT_MS_MAX)) {
-      const most = formatDuration(MAX_WAIT_MS_MAX);
+      const most = exactDuration(MAX_WAIT_MS_MAX);
       report({ path: [...path, "max_wait"], shows: "value", message: `allowed: from 1ms to ${most}` });
     }
   }

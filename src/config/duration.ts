@@ -11,11 +11,3 @@ export function parseDuration(text: string): number | undefined {
   const match = DURATION_PATTERN.exec(text);
   return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2] as DurationUnit];
 }
-
-/** The shortest way to write it with one unit: `60000` is `1m`, `90000` is `90s`. */
-export function formatDuration(durationMs: number): string {
-  for (const unit of ["d", "h", "m", "s"] as const) {
-    if (durationMs > 0 && durationMs % UNITS_MS[unit] === 0) return `${durationMs / UNITS_MS[unit]}${unit}`;
-  }
-  return `${durationMs}ms`;
-}

@@ -1,5 +1,6 @@
+import { exactDuration } from "../core/duration.ts";
 import { DIVISOR_MAX } from "../core/limits/exact-division.ts";
-import { formatDuration, parseDuration } from "./duration.ts";
+import { parseDuration } from "./duration.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import type { KeyPath } from "./problem.ts";
 
@@ -29,7 +30,7 @@ export function limitName(limit: RawMap, place: LimitPlace): string {
   if (given !== undefined) return given;
   const scopes = scopesOf(limit, place).join("-");
   const per = asText(limit.per);
-  const window = per === undefined || isCalendar(per) ? per : formatDuration(parseDuration(per) ?? 0);
+  const window = per === undefined || isCalendar(per) ? per : exactDuration(parseDuration(per) ?? 0);
   return [scopes === "user" ? undefined : scopes, limit.meter, window]
     .filter((part) => part !== undefined)
     .join("-");

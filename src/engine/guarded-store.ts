@@ -68,9 +68,10 @@ export class GuardedStore {
     });
   }
 
-  /** Stops the heartbeat after a last try to settle what is pending. */
+  /** Ends the heartbeat, and tries a last time to settle what is pending: also what was kept while a try was under way. */
   async stop(): Promise<void> {
     this.#lease.stop();
+    await this.#pending.retry();
     await this.#pending.retry();
     for (let i = 0; i < this.#pending.size; i++) this.#telemetry.count("reservation-unsettled");
   }
@@ -194,7 +195,7 @@ export class GuardedStore {
         served === undefined
           ? undefined
           : { flow: served.flow, priority: served.priority, correction: service - served.size },
-      openMs: held === undefined ? 0 : Math.max(0, this.#clock.nowMs() - held.grantedMs),
+      openMs: held === undefined ? undefined : Math.max(0, this.#clock.nowMs() - held.grantedMs),
     });
   }
 

@@ -23,7 +23,7 @@ export class PendingSteps {
   readonly #done: (step: PendingStep) => void;
   /** By id, so that a settlement that failed twice is tried once. */
   readonly #pending = new Map<string, PendingStep>();
-  #retrying = false;
+  #retrying: Promise<void> | undefined;
 
   /** `done` is told of every step that was carried out after all. */
   constructor(store: LimitStore, telemetry: Telemetry, done: (step: PendingStep) => void) {
@@ -46,10 +46,18 @@ export class PendingSteps {
     this.#pending.set(`${instance}:${sequence}`, pending);
   }
 
-  /** Both steps are idempotent by id (L6), so one whose reply was lost is simply repeated. Never rejects for a store that is away. */
-  async retry(): Promise<void> {
-    if (this.#retrying) return;
-    this.#retrying = true;
+  /**
+   * Tries all again, one after the other, until one fails; resolves when that is over, also where it was under way already. Both steps are idempotent by id (L6), so one
+   * whose reply was lost is simply repeated. Never rejects for a store that is away.
+   */
+  retry(): Promise<void> {
+    this.#retrying ??= this.#retry().finally(() => {
+      this.#retrying = undefined;
+    });
+    return this.#retrying;
+  }
+
+  async #retry(): Promise<void> {
     try {
       for (const [name, pending] of this.#pending) {
         const { step, request } = pending;
@@ -60,8 +68,6 @@ export class PendingSteps {
       }
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-    } finally {
-      this.#retrying = false;
     }
   }
 }

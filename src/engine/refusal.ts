@@ -1,3 +1,4 @@
+import { exactDuration, roughDuration } from "../core/duration.ts";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
 import type { CallCharges } from "../core/policy/charges.ts";
 import type { LimitRule, Window } from "../core/policy/policy.ts";
@@ -5,34 +6,12 @@ import { formatUsd } from "../core/price/usd.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 
 const SECOND_MS = 1_000;
-const UNITS: readonly (readonly [string, number])[] = [
-  ["d", 86_400 * SECOND_MS],
-  ["h", 3_600 * SECOND_MS],
-  ["m", 60 * SECOND_MS],
-  ["s", SECOND_MS],
-];
-
-/** `90000` → `1m30s`: at most the two largest units, since nobody waits 1d0h3m7s to the second; below a second, milliseconds. */
-export function formatDuration(ms: number): string {
-  if (ms < SECOND_MS) return `${ms}ms`;
-  const parts: string[] = [];
-  let rest = Math.ceil(ms / SECOND_MS) * SECOND_MS;
-  for (const [unit, size] of UNITS) {
-    const count = Math.floor(rest / size);
-    rest -= count * size;
-    if (count > 0) parts.push(`${count}${unit}`);
-    else if (parts.length > 0) break;
-    if (parts.length === 2) break;
-  }
-  return parts.join("");
-}
-
 /** `per minute`, `per 90s`, `per day (Europe/Vienna)`, `at once`. */
 export function formatWindow(window: Window): string {
   switch (window.kind) {
     case "rolling":
     case "token_bucket":
-      return `per ${formatDuration(window.windowMs)}`;
+      return `per ${exactDuration(window.windowMs)}`;
     case "calendar":
       return `per ${window.unit} (${window.timezone})`;
     case "open":
@@ -82,7 +61,7 @@ export function overLimitRefusal(
 ): Refusal {
   const left = reading === undefined ? "" : `, ${amountText(rule, Math.max(0, reading.remaining))} left`;
   const isTerminal = isBudget(rule);
-  const when = rule.meter === "concurrency" ? "when another request ends" : `in ${formatDuration(waitMs)}`;
+  const when = rule.meter === "concurrency" ? "when another request ends" : `in ${roughDuration(waitMs)}`;
   const resets = rule.window.kind === "calendar" ? "The budget resets" : "Enough of the budget is back";
   const advice = isTerminal ? `${resets} ${when}.` : `Please try again ${when}.`;
   const name = isTerminal ? "Budget used up" : "Rate limit reached";
@@ -116,7 +95,7 @@ const COME_AGAIN_MS = 1_000;
 
 /** What has passed is not rounded up. */
 const formatWaited = (ms: number) =>
-  formatDuration(ms < SECOND_MS ? Math.floor(ms) : Math.floor(ms / SECOND_MS) * SECOND_MS);
+  roughDuration(ms < SECOND_MS ? Math.floor(ms) : Math.floor(ms / SECOND_MS) * SECOND_MS);
 
 /** A call that its own limits alone do not keep from being served, but those who are first do; or which has waited for as long as it may. */
 export function queueRefusal(
@@ -126,7 +105,7 @@ export function queueRefusal(
 ): Refusal {
   // Nobody can tell when a call that holds the last place will end.
   const retryAfterMs = waitMs > 1 ? waitMs : COME_AGAIN_MS;
-  const again = `Please try again in ${formatDuration(Math.ceil(retryAfterMs))}.`;
+  const again = `Please try again in ${roughDuration(Math.ceil(retryAfterMs))}.`;
   const retryable = { retryAfterMs, meter: "requests" } as const;
   switch (kind) {
     case "queue_full":
@@ -151,7 +130,7 @@ export function queueRefusal(
         : {
             ...retryable,
             code: "queue_timeout",
-            message: `The call would have to wait for ${formatDuration(Math.ceil(waitMs))}, and no call of this plan waits longer than ${formatDuration(maxWaitMs)}. ${again}`,
+            message: `The call would have to wait for ${roughDuration(Math.ceil(waitMs))}, and no call of this plan waits longer than ${roughDuration(maxWaitMs)}. ${again}`,
           };
   }
 }
@@ -160,7 +139,7 @@ export function queueRefusal(
 export function closingRefusal(): Refusal {
   return {
     code: "queue_timeout",
-    message: `The gateway is shutting down, and the call was still waiting. Please try again in ${formatDuration(COME_AGAIN_MS)}.`,
+    message: `The gateway is shutting down, and the call was still waiting. Please try again in ${roughDuration(COME_AGAIN_MS)}.`,
     retryAfterMs: COME_AGAIN_MS,
     meter: "requests",
   };

@@ -1,5 +1,5 @@
+import { roughDuration } from "../core/duration.ts";
 import type { Decision, Waiting } from "../engine/admission.ts";
-import { formatDuration } from "../engine/refusal.ts";
 import type { RawHeaders } from "../ports/provider-format.ts";
 import type { ClientResponse } from "./http-server/client-call.ts";
 import { KeepaliveResponse } from "./keepalive-response.ts";
@@ -33,7 +33,7 @@ export function awaitTurn(
     response.listen({ onDrain: () => {}, onGone: leave });
     if (response instanceof KeepaliveResponse) {
       const comment = () => {
-        response.comment(`waiting for ${formatDuration(Math.round(performance.now() - sinceMs))}`);
+        response.comment(`waiting for ${roughDuration(Math.round(performance.now() - sinceMs))}`);
         timer = setTimeout(comment, COMMENT_MS);
       };
       timer = setTimeout(() => {

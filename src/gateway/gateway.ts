@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
+import { FAILURE_STATUS, failureMessage } from "../core/failure-answer.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
@@ -201,8 +202,7 @@ export class Gateway {
       return limitsAnswer(caller, limits, waiting, requestId);
     } catch (error) {
       if (!(error instanceof OperationalError)) throw error;
-      const status = error.code === "store_unavailable" ? 503 : error.code === "invalid_key" ? 401 : 400;
-      return ownFailure(status, error.code, error.message, requestId);
+      return ownFailure(FAILURE_STATUS[error.code], error.code, failureMessage(error), requestId);
     }
   }
 }

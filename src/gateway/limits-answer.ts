@@ -1,7 +1,7 @@
+import { exactDuration } from "../core/duration.ts";
 import type { Caller, LimitRule, Window } from "../core/policy/policy.ts";
 import { usdOfNano } from "../core/price/usd.ts";
 import type { LimitView, WaitingView } from "../engine/engine.ts";
-import { formatDuration } from "../engine/refusal.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
 import { ownAnswer } from "./own-answer.ts";
 
@@ -10,7 +10,7 @@ function per(window: Window): string | null {
   switch (window.kind) {
     case "rolling":
     case "token_bucket":
-      return formatDuration(window.windowMs);
+      return exactDuration(window.windowMs);
     case "calendar":
       return window.unit;
     case "open":

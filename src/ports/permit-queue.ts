@@ -44,8 +44,8 @@ export interface FreedRequest {
   readonly keys: readonly string[];
   /** Of a call whose service was counted. */
   readonly served: Served | undefined;
-  /** From its grant to its end. */
-  readonly openMs: number;
+  /** From its grant to its end; undefined where that says nothing about how long calls take: it was never sent, or the store was away. */
+  readonly openMs: number | undefined;
 }
 
 /** A call of a flow that waits, in whatever gateway. */

@@ -148,9 +148,14 @@ export class WaitingRoom<Outcome> {
 
   /**
    * Something was given back, or may have been, on these keys. `correction` is by how much a call of `flow` that was counted has used more or less than its
-   * size, `openMs` how long it was open.
+   * size, `openMs` how long it was open, where that is known.
    */
-  freed(keys: readonly string[], served: Served | undefined, openMs: number, nowMs: number): void {
+  freed(
+    keys: readonly string[],
+    served: Served | undefined,
+    openMs: number | undefined,
+    nowMs: number,
+  ): void {
     const flow =
       served === undefined ? undefined : this.#places.orders[bandOf(served.priority)].find(served.flow);
     if (flow !== undefined && served !== undefined) {
@@ -165,7 +170,8 @@ export class WaitingRoom<Outcome> {
         changed.push(lane.contest);
       }
       for (const contest of this.#places.contests.sharing(key)) {
-        contest.serviceMs += (contest.serviceMs === 0 ? 1 : SERVICE_GAIN) * (openMs - contest.serviceMs);
+        if (openMs !== undefined)
+          contest.serviceMs += (contest.serviceMs === 0 ? 1 : SERVICE_GAIN) * (openMs - contest.serviceMs);
         changed.push(contest);
       }
     }

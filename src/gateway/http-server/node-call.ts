@@ -94,6 +94,7 @@ export class NodeRequest implements ClientRequest {
 /** An answer that `node:http` writes. */
 export class NodeResponse implements ClientResponse {
   readonly #response: ServerResponse;
+  #listener: ResponseListener | undefined;
 
   constructor(response: ServerResponse) {
     this.#response = response;
@@ -108,8 +109,11 @@ export class NodeResponse implements ClientResponse {
   }
 
   listen(listener: ResponseListener): void {
-    this.#response.on("close", () => listener.onGone());
-    this.#response.on("drain", () => listener.onDrain());
+    const isFirst = this.#listener === undefined;
+    this.#listener = listener;
+    if (!isFirst) return;
+    this.#response.on("close", () => this.#listener?.onGone());
+    this.#response.on("drain", () => this.#listener?.onDrain());
   }
 
   onLeft(callback: () => void): void {

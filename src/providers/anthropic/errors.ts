@@ -1,9 +1,8 @@
+import { FAILURE_STATUS, failureMessage } from "../../core/failure-answer.ts";
 import type { OperationalError, OperationalErrorCode } from "../../core/operational-error.ts";
 import type { HttpAnswer, ParsedCall, Refusal } from "../../ports/provider-format.ts";
 import { isJsonObject } from "../http/body-json.ts";
 import {
-  FAILURE_STATUS,
-  failureMessage,
   jsonAnswer,
   readErrorBody,
   refusalRetryHeaders,

@@ -1,34 +1,9 @@
-import { OperationalError, type OperationalErrorCode } from "../../core/operational-error.ts";
+import { OperationalError } from "../../core/operational-error.ts";
 import type { HttpAnswer, RawHeaders, Refusal, RefusalCode } from "../../ports/provider-format.ts";
 import { type JsonObject, parseJsonObject } from "./body-json.ts";
 
-/** The HTTP status of each failure; one table for all wire formats. */
-export const FAILURE_STATUS: Readonly<Record<OperationalErrorCode, number>> = {
-  store_unavailable: 503,
-  provider_unavailable: 502,
-  invalid_key: 401,
-  invalid_request: 400,
-  body_too_large: 413,
-  invalid_configuration: 500,
-};
-
 /** Refusals that no second try changes. */
 const TERMINAL: ReadonlySet<RefusalCode> = new Set(["budget_exceeded", "request_too_large_for_limit"]);
-
-/** What the client is told of a failure. What is wrong with the store or the configuration is for the log. */
-export function failureMessage(error: OperationalError): string {
-  switch (error.code) {
-    case "store_unavailable":
-      return "The rate limits cannot be checked at the moment. Please try again.";
-    case "invalid_configuration":
-      return "The gateway is not configured for this call.";
-    case "provider_unavailable":
-    case "invalid_key":
-    case "invalid_request":
-    case "body_too_large":
-      return error.message;
-  }
-}
 
 /** `retry-after` in whole seconds and `retry-after-ms`, both rounded up; `x-should-retry: false` where trying again makes no sense (SDKs obey it before all else). */
 export function refusalRetryHeaders(refusal: Refusal): RawHeaders {

@@ -137,10 +137,10 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
   async close(): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#sweeper);
-    clearTimeout(this.#retry);
     this.#snapshot.stop();
     this.permits.close(new OperationalError("store_unavailable", "the store is closed"));
-    if (this.#commit !== undefined) this.#flush();
+    if (this.#commit !== undefined || this.#failure !== undefined) this.#tryAgain();
+    clearTimeout(this.#retry);
     this.#closed = true;
     this.#journal.close();
   }
@@ -185,11 +185,15 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
     this.#telemetry.count("store-failed", { store: "embedded" });
     this.#telemetry.log("error", this.#failure.message);
     commit.reject(this.#failure);
-    this.#retry = setTimeout(() => {
-      this.#commit ??= Promise.withResolvers<void>();
-      this.#commit.promise.catch(() => {});
-      this.#flush();
-    }, RETRY_MS).unref();
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#tryAgain(), RETRY_MS).unref();
+  }
+
+  /** Writes what a failed commit has left, and what has changed since. */
+  #tryAgain(): void {
+    this.#commit ??= Promise.withResolvers<void>();
+    this.#commit.promise.catch(() => {});
+    this.#flush();
   }
 
   #restore(directory: string): void {

@@ -190,7 +190,7 @@ export class InProcessPermitQueue implements PermitQueue {
     this.freed({
       keys: subjects.map(({ key }) => key),
       served: { flow, priority, correction: -size },
-      openMs: 0,
+      openMs: undefined,
     });
   }
 

@@ -157,6 +157,8 @@ export class RedisConnection {
     this.#unsubscribe?.();
     const client = this.#client;
     if (client.status !== "ready") throw unavailable("there is no connection to Redis");
+    // A Redis that hangs would keep every caller for the whole deadline, and have a connection more from each.
+    if (this.#breakers.every((breaker) => breaker.isOpen)) throw unavailable("Redis does not answer");
     const subscriber =
       "nodes" in client ? client.duplicate() : client.duplicate({ enableOfflineQueue: true });
     const end = () => {

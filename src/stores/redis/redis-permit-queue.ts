@@ -251,7 +251,7 @@ export class RedisPermitQueue implements PermitQueue {
     this.freed({
       keys: subjects.map(({ key }) => key),
       served: isGranted ? { flow, priority, correction: -size } : undefined,
-      openMs: 0,
+      openMs: undefined,
     });
   }
 

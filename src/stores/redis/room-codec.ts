@@ -51,11 +51,18 @@ export function encodeEnter(call: PermitCall, bounds: RoomBounds, encoded: Encod
   return { letter: "e", args: [encoded.request, doubles(numbers), flow, contest, lane, ...encoded.keys] };
 }
 
+/** For how long a call was open, where nobody knows. */
+const OPEN_UNKNOWN = -1;
+
 export function encodeFreed({ openMs, served }: FreedRequest, subjectKeys: readonly string[]): RoomRequest {
   const band = served === undefined ? 0 : bandOf(served.priority) + 1;
   return {
     letter: "f",
-    args: [doubles([openMs, band, served?.correction ?? 0]), served?.flow ?? "", ...subjectKeys],
+    args: [
+      doubles([openMs ?? OPEN_UNKNOWN, band, served?.correction ?? 0]),
+      served?.flow ?? "",
+      ...subjectKeys,
+    ],
   };
 }
 

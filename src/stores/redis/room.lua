@@ -10,7 +10,7 @@ ARGV    for tests only the time in epoch ms, else empty; the gateway; then reque
               (is shared)*subjects], flow, key of its contest, key of its lane, then its keys in Redis
               → 0, is counted, reply of the reserve | 1, reason, waitMs, reply or '' | 2, expectedMs
     l  leave  tickets → for each −1, or when it would have been served
-    f  freed  [openMs, band or 0, correction], flow, keys of the subjects
+    f  freed  [openMs or -1, band or 0, correction], flow, keys of the subjects
     p  pump   → how many calls of this gateway wait
     v  view   band, flow → for each call (waitedMs, position, expectedMs)
 
@@ -218,9 +218,11 @@ local function freed(at, arguments)
       end
     end
     for _, number in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do
-      local contest = contestOf(number)
-      contest.serviceMs = contest.serviceMs + (contest.serviceMs == 0 and 1 or SERVICE_GAIN) * (openMs - contest.serviceMs)
-      keep('c:' .. number, contest)
+      if openMs >= 0 then
+        local contest = contestOf(number)
+        contest.serviceMs = contest.serviceMs + (contest.serviceMs == 0 and 1 or SERVICE_GAIN) * (openMs - contest.serviceMs)
+        keep('c:' .. number, contest)
+      end
       pending[number] = true
     end
   end

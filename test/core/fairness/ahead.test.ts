@@ -211,3 +211,17 @@ test("WaitingRoom refuses on arrival what waits longer behind others than it may
   });
   assert.ok(waitless.kind === "turned" && waitless.reason === "limited" && waitless.waitMs === 1);
 });
+
+test("WaitingRoom reckons with how long calls were open, and not with calls of which nobody knows (Q4)", () => {
+  const room = new SimulatedRoom();
+  const limits = [["account", concurrency(1), 1] as const];
+  room.enter("open", { user: "other", limits });
+  const ticket = room.waits("waits", { user: "a", limits });
+  const expectedMs = () => room.room.look(ticket, room.nowMs).expectedMs;
+  room.room.freed(["account"], undefined, 20 * SECOND_MS, room.nowMs);
+  const known = expectedMs();
+  for (let i = 0; i < 10; i++) room.room.freed(["account"], undefined, undefined, room.nowMs);
+  assert.equal(expectedMs(), known);
+  room.room.freed(["account"], undefined, 0, room.nowMs);
+  assert.ok(expectedMs() < known);
+});

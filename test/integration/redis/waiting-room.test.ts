@@ -66,7 +66,7 @@ const step = fc.oneof(
       kind: fc.constant("settle" as const),
       pick: fc.nat(50),
       actual: fc.nat(14),
-      openMs: fc.nat(900),
+      openMs: fc.option(fc.nat(900), { nil: undefined }),
     }),
   },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("due" as const) }) },

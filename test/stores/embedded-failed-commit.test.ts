@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { EmbeddedLimitStore } from "../../src/stores/embedded/embedded-limit-store.ts";
+import { Journal } from "../../src/stores/embedded/journal.ts";
+import { Gateway } from "../contract/gateway.ts";
+import { rolling } from "../contract/limit-specs.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+
+const LIMIT = rolling(100, 60_000);
+
+function temporaryDirectory(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "sluice-embedded-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+test("EmbeddedLimitStore close writes what a failed commit has left (X6)", async (t) => {
+  const directory = temporaryDirectory(t);
+  const clock = new ManualClock();
+  const store = new EmbeddedLimitStore({ directory, clock });
+  const gateway = new Gateway(store);
+  const held = await gateway.reserve([{ key: "alice", spec: LIMIT, hold: 40 }]);
+  const full = t.mock.method(Journal.prototype, "append", () => {
+    throw new Error("database or disk is full");
+  });
+  await assert.rejects(gateway.settle(held, [30]), { code: "store_unavailable" });
+  full.mock.restore();
+  await store.close();
+  const again = new EmbeddedLimitStore({ directory, clock });
+  t.after(() => again.close());
+  const { used, held: still } = await new Gateway(again).read("alice", LIMIT);
+  assert.deepEqual([used, still], [30, 0]);
+});
+
+test("EmbeddedLimitStore close ends also where nothing can be written (X6)", async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = new EmbeddedLimitStore({ directory, clock: new ManualClock() });
+  const gateway = new Gateway(store);
+  const full = t.mock.method(Journal.prototype, "append", () => {
+    throw new Error("database or disk is full");
+  });
+  await assert.rejects(gateway.reserve([{ key: "alice", spec: LIMIT, hold: 1 }]), {
+    code: "store_unavailable",
+    message: /disk is full/,
+  });
+  await store.close();
+  full.mock.restore();
+});
