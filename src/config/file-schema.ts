@@ -50,7 +50,7 @@ const planSchema = z
       .describe("Per user unless `scope` says otherwise."),
     when_limited: oneOf("reject", "wait", "defer")
       .default("wait")
-      .describe("defer: wait, then become a job."),
+      .describe("defer: wait, then become a job; jobs are not built yet, so that for now it waits."),
     max_wait: duration().optional().describe("How long a call waits at most; 20s by default."),
     keepalive: z
       .boolean({ error: "true or false" })
@@ -201,11 +201,11 @@ export const fileSchema = z
         error: `${LISTEN_ALLOWED}, or off`,
       })
       .default("127.0.0.1:8081")
-      .describe("Dashboard and admin API, or off."),
+      .describe("Where the dashboard and the admin API will be, or off; they are not built yet."),
     store: text(STORE_ALLOWED, (value) => parseStore(value, "."))
       .optional()
       .describe("Where counters live; embedded:./.sluice by default."),
-    jobs: text(JOBS_ALLOWED, parseJobs).default("embedded").describe("Where jobs live."),
+    jobs: text(JOBS_ALLOWED, parseJobs).default("embedded").describe("Where jobs will live; they are not built yet."),
     providers: z
       .record(z.string(), providerSchema)
       .meta({ propertyNames: { pattern: PROVIDER_NAME_PATTERN.source } })
