@@ -205,7 +205,9 @@ export const fileSchema = z
     store: text(STORE_ALLOWED, (value) => parseStore(value, "."))
       .optional()
       .describe("Where counters live; embedded:./.sluice by default."),
-    jobs: text(JOBS_ALLOWED, parseJobs).default("embedded").describe("Where jobs will live; they are not built yet."),
+    jobs: text(JOBS_ALLOWED, parseJobs)
+      .default("embedded")
+      .describe("Where jobs will live; they are not built yet."),
     providers: z
       .record(z.string(), providerSchema)
       .meta({ propertyNames: { pattern: PROVIDER_NAME_PATTERN.source } })

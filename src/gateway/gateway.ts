@@ -157,7 +157,12 @@ export class Gateway {
     request: ClientRequest,
     requestId: string,
   ): Promise<HttpAnswer> {
-    if (route.kind !== "not_found" && request.method !== "GET" && request.method !== "HEAD") {
+    if (
+      route.kind !== "not_found" &&
+      route.kind !== "bad_target" &&
+      request.method !== "GET" &&
+      request.method !== "HEAD"
+    ) {
       return ownFailure(405, "invalid_request", `${request.url} takes GET only`, requestId);
     }
     switch (route.kind) {
@@ -171,6 +176,13 @@ export class Gateway {
         return this.#metricsAnswer();
       case "limits":
         return this.#limits(request, requestId);
+      case "bad_target":
+        return ownFailure(
+          400,
+          "invalid_request",
+          "the request's target must not hold a fragment (#) or escaped control characters",
+          requestId,
+        );
       case "not_found":
         return ownFailure(
           404,

@@ -8,37 +8,40 @@ export type Route =
   | { readonly kind: "health" }
   | { readonly kind: "readiness" }
   | { readonly kind: "metrics" }
-  | { readonly kind: "not_found" };
+  | { readonly kind: "not_found" }
+  /** Its target may be read in more than one way. */
+  | { readonly kind: "bad_target" };
 
 const NOT_FOUND: Route = { kind: "not_found" };
+const BAD_TARGET: Route = { kind: "bad_target" };
 
 /** A segment `.` or `..`, it and the slashes around it written plainly or escaped: would let a client leave the provider's base path. */
 const DOT_SEGMENT = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\?#;]|%2f|%5c)/i;
 
+/** What no target may hold: a fragment (RFC 9112, section 3.2.1), or a control character, which some servers cut a path at or take for its end. */
+const FORBIDDEN = /#|%[01][0-9a-f]|%7f/i;
+
 /** What a path must be free of to be read as it stands. */
-const UNUSUAL = /[%\\;A-Z]|\/\/|\/$/;
+const UNUSUAL = /[%\\;A-Z]|\/\/|[/.]$/;
+const ESCAPE = /%([0-9a-f]{2})/gi;
 
 /**
  * The path of a call as the most lenient server may read it, without its query: for recognising what is metered, so that no spelling (`//`, `%63`, a slash
- * at the end, capitals) makes a call an unknown one. What is sent on stays as the client wrote it.
+ * or a blank at the end, capitals) makes a call an unknown one. What is sent on stays as the client wrote it.
  */
 export function recognisedPath(path: string): string {
   const query = path.indexOf("?");
   const bare = query === -1 ? path : path.slice(0, query);
   if (!UNUSUAL.test(bare)) return bare;
-  const plain = decoded(bare)
+  const plain = bare
+    // Each for itself: one that is none must not hide the others.
+    .replace(ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
     .replace(/;[^/]*/g, "")
     .replace(/[/\\]+/g, "/")
+    .replace(/ +/g, "")
+    .replace(/\.+(?=\/|$)/g, "")
     .toLowerCase();
   return plain.length > 1 && plain.endsWith("/") ? plain.slice(0, -1) : plain;
-}
-
-function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    return path;
-  }
 }
 
 /** `/v1/messages` and what is below it. */
@@ -72,6 +75,7 @@ export function routeOf(
   const query = url.indexOf("?");
   const pathname = query === -1 ? url : url.slice(0, query);
   if (Object.hasOwn(OWN, pathname)) return OWN[pathname];
+  if (FORBIDDEN.test(pathname) || url.includes("#")) return BAD_TARGET;
   if (url[0] !== "/" || DOT_SEGMENT.test(pathname)) return NOT_FOUND;
   if (pathname.startsWith("/v1/")) {
     const isAnthropic = isMessages(url) || headers.get("anthropic-version") !== undefined;

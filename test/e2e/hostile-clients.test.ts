@@ -200,6 +200,10 @@ describe("the gateway with clients that mean no good", () => {
       "/v1/chat/completions;x=1",
       "/openai/chat/completions",
       "/v1/chat/completions?x=1",
+      "/v1/chat/completions%20",
+      "/v1/chat/completions.",
+      "/v1/chat/completions./",
+      "/v1/%zz/chat/%63ompletions",
     ];
     for (const path of paths) {
       const before = await settledUse(under.url, "key-of-bob");
@@ -210,6 +214,22 @@ describe("the gateway with clients that mean no good", () => {
       assert.deepEqual(await settledUse(under.url, "key-of-bob"), before);
     }
   });
+
+  test("routeOf refuses targets that servers cut in different places: fragments, escaped control characters (X3)", () =>
+    uncharged(async () => {
+      const sent = under.provider.requests.length;
+      const targets = ["#", "#?x", "?a#b", "%0a", "%0D", "%00", "%09", "%1f", "%7F"].flatMap((end) => [
+        `${CHAT}${end}`,
+        `${MESSAGES}${end}`,
+        `/openai${CHAT}${end}`,
+      ]);
+      for (const path of targets) {
+        const answer = await rawCall(under.url, { path, headers: AUTHORIZED, body: bodyWith({}) });
+        assert.equal(answer.status, 400, path);
+        assert.match(answer.body.toString(), /"code":"invalid_request"/);
+      }
+      assert.equal(under.provider.requests.length, sent);
+    }));
 
   test("forwardCall passes bytes that are no UTF-8, lone surrogates and odd keys on as they are (S1, X3)", async () => {
     const bodies: readonly Buffer[] = [

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { OperationalError } from "../../src/core/operational-error.ts";
 import type { Endpoint, ProviderFormat } from "../../src/ports/provider-format.ts";
 import { anthropicFormat } from "../../src/providers/anthropic/format.ts";
-import { nestsDeeperThan } from "../../src/providers/http/json-depth.ts";
+import { jsonOverBounds } from "../../src/providers/http/json-bounds.ts";
 import { withModel } from "../../src/providers/http/json-splice.ts";
 import { openaiFormat } from "../../src/providers/openai/format.ts";
 import { runs } from "../support/property.ts";
@@ -230,6 +230,23 @@ describe("parseCall", () => {
     chat({ model: "m", user: '["'.repeat(5000) });
   });
 
+  test("bounds the number of values before anything is parsed (X3)", () => {
+    const list = (count: number, value: string) =>
+      `{"model":"m","x":[${Array(count).fill(value).join(",")}]}`;
+    chat(list(499_999, "[]"));
+    for (const value of ["[]", "{}", "1", '"a"']) {
+      assert.match(
+        refusedFor(openaiFormat, "chat_completions", list(500_000, value)),
+        /more than 500000 values/,
+      );
+    }
+    assert.match(
+      refusedFor(anthropicFormat, "messages", `[${"[],".repeat(10_000_000)}`),
+      /more than 500000 values/,
+    );
+    chat({ model: "m", user: ",".repeat(1_000_000) });
+  });
+
   test("judges nesting as a parser does (X3)", () => {
     const depthOf = (value: unknown): number =>
       typeof value === "object" && value !== null
@@ -239,10 +256,11 @@ describe("parseCall", () => {
     fc.assert(
       fc.property(withoutTwins, fc.integer({ min: 0, max: 6 }), (text, limit) => {
         // A key that stands twice loses its first value, which may have been the deeper one.
-        if (depthOf(JSON.parse(text)) > limit) assert.ok(nestsDeeperThan(Buffer.from(text), limit));
-        if (!nestsDeeperThan(Buffer.from(text), limit)) assert.ok(depthOf(JSON.parse(text)) <= limit);
+        const isDeeper = jsonOverBounds(Buffer.from(text), { depthMax: limit, valuesMax: 1e9 }) !== undefined;
+        if (depthOf(JSON.parse(text)) > limit) assert.ok(isDeeper);
+        if (!isDeeper) assert.ok(depthOf(JSON.parse(text)) <= limit);
         const texts = JSON.stringify({ text: text.repeat(3) });
-        assert.equal(nestsDeeperThan(Buffer.from(texts), 1), false);
+        assert.equal(jsonOverBounds(Buffer.from(texts), { depthMax: 1, valuesMax: 1 }), undefined);
       }),
       runs(1000),
     );

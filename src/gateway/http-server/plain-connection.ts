@@ -93,7 +93,9 @@ export class PlainConnection implements ResponseOwner {
   }
 
   onWritten(): void {
-    if (this.#request?.isComplete === true) this.deadlineMs = performance.now() + this.#bounds.stalledMsMax;
+    // What only queues up behind a client that does not read is no progress.
+    if (this.#request?.isComplete !== true || this.#socket.writableNeedDrain) return;
+    this.deadlineMs = performance.now() + this.#bounds.stalledMsMax;
   }
 
   onAnswered(closes: boolean): void {
@@ -110,13 +112,22 @@ export class PlainConnection implements ResponseOwner {
     }
     this.#state = "idle";
     this.deadlineMs = performance.now() + this.#bounds.keepAliveMs;
-    // Not from within the answer to the one before.
-    if (this.#rest !== undefined) process.nextTick(this.#next);
+    this.#goOn();
+  }
+
+  /** Requests that came before their turn: one a turn of the event loop, so that others have theirs, and none while the client does not read its answers (S3). */
+  #goOn(): void {
+    if (this.#rest === undefined) return;
+    if (this.#socket.writableNeedDrain) this.#socket.pause();
+    else setImmediate(this.#next);
   }
 
   readonly #onData = (bytes: Buffer): void => {
     if (this.#state === "idle") {
-      this.#begin(bytes);
+      if (this.#socket.writableNeedDrain) {
+        this.#keep(bytes);
+        this.#goOn();
+      } else this.#begin(bytes);
       return;
     }
     if (this.#state !== "open") return;
@@ -129,6 +140,7 @@ export class PlainConnection implements ResponseOwner {
   readonly #onDrain = (): void => {
     this.onWritten();
     this.#response?.drain();
+    if (this.#state === "idle") this.#goOn();
   };
 
   /** A client that has closed its side is taken to be gone, as `node:http` does. */
@@ -147,7 +159,7 @@ export class PlainConnection implements ResponseOwner {
 
   readonly #next = (): void => {
     const bytes = this.#rest;
-    if (bytes === undefined || this.#state !== "idle") return;
+    if (bytes === undefined || this.#state !== "idle" || this.#socket.writableNeedDrain) return;
     this.#rest = undefined;
     if (this.#socket.isPaused()) this.#socket.resume();
     this.#begin(bytes);

@@ -1,10 +1,14 @@
 import { OperationalError } from "../../core/operational-error.ts";
-import { nestsDeeperThan } from "./json-depth.ts";
+import { type JsonBounds, jsonOverBounds } from "./json-bounds.ts";
 
 export type JsonObject = { readonly [key: string]: unknown };
 
-/** Nothing that a model is asked nests deeper, schemas of tools included; `JSON.parse` needs seconds for millions of brackets. */
-const NESTING_MAX = 200;
+const BOUNDS: JsonBounds = {
+  /** Nothing that a model is asked nests deeper, schemas of tools included; `JSON.parse` needs seconds for millions of brackets. */
+  depthMax: 200,
+  /** The largest list that a provider takes is of 300,000 model tokens to embed; parsed, a value takes up to 60 bytes and 100 ns. */
+  valuesMax: 500_000,
+};
 
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -16,10 +20,13 @@ export function isNonEmptyArray(value: unknown): value is readonly unknown[] {
 
 /** The body as a JSON object. Throws `OperationalError` `invalid_request` for anything else; never for bytes that are no UTF-8 inside a text. */
 export function parseJsonObject(body: Buffer, wording: { readonly notJson: string }): JsonObject {
-  if (nestsDeeperThan(body, NESTING_MAX)) {
+  const over = jsonOverBounds(body, BOUNDS);
+  if (over !== undefined) {
     throw new OperationalError(
       "invalid_request",
-      `The body nests deeper than ${NESTING_MAX} levels; at most ${NESTING_MAX} are allowed.`,
+      over === "depthMax"
+        ? `The body nests deeper than ${BOUNDS.depthMax} levels; at most ${BOUNDS.depthMax} are allowed.`
+        : `The body holds more than ${BOUNDS.valuesMax} values; at most ${BOUNDS.valuesMax} are allowed.`,
     );
   }
   let value: unknown;

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import type { ClientRequest, ClientResponse } from "../../../src/gateway/http-server/client-call.ts";
 import { HttpServer } from "../../../src/gateway/http-server/http-server.ts";
@@ -262,6 +264,62 @@ describe("HttpServer", () => {
     assert.equal(body.replace(/[^x]/g, "").length, 100 * piece.length);
     await until(() => left === 1);
     socket.destroy();
+  });
+
+  test("lets others have their turn between pipelined requests, however fast they are answered (X3)", async () => {
+    const answered: string[] = [];
+    handler = (request, response) => {
+      answered.push(request.url);
+      response.writeHead(200, ["content-length", "0"]);
+      response.end();
+    };
+    const many = connect({ host: "127.0.0.1", port });
+    const one = connect({ host: "127.0.0.1", port });
+    await Promise.all([once(many, "connect"), once(one, "connect")]);
+    many.on("data", () => {});
+    one.on("data", () => {});
+    many.write("GET /many HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000));
+    await until(() => answered.length > 0);
+    one.write("GET /one HTTP/1.1\r\nhost: x\r\n\r\n");
+    await until(() => answered.length === 1_001);
+    assert.ok(answered.indexOf("/one") < 1_000, `in place ${answered.indexOf("/one")}`);
+    many.destroy();
+    one.destroy();
+    handler = answering;
+  });
+
+  test("answers no more pipelined requests of a client that does not read its answers (S3)", async () => {
+    let answered = 0;
+    const body = Buffer.alloc(100_000, "x");
+    handler = (_, response) => {
+      answered += 1;
+      response.writeHead(200, ["content-length", String(body.length)]);
+      response.end(body);
+    };
+    const socket = connect({ host: "127.0.0.1", port });
+    await once(socket, "connect");
+    socket.pause();
+    // Together and one by one.
+    socket.write("GET /a HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000));
+    for (let i = 0; i < 200; i++) {
+      socket.write("GET /a HTTP/1.1\r\nhost: x\r\n\r\n");
+      await turn();
+    }
+    let before = -1;
+    while (answered !== before) {
+      before = answered;
+      for (let i = 0; i < 50; i++) await turn();
+    }
+    // What the system's own buffers take, and one more.
+    assert.ok(answered < 200, `${answered} answers of 100 kB`);
+    let received = 0;
+    socket.on("data", (bytes) => {
+      received += bytes.length;
+    });
+    socket.resume();
+    await until(() => answered === 1_200 && received > 1_200 * body.length);
+    socket.destroy();
+    handler = answering;
   });
 
   test("refuses to write a header that would be two (X3)", async () => {

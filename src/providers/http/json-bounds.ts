@@ -1,4 +1,5 @@
 const QUOTE = 0x22;
+const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 /** `[` and `{` differ in this bit only, as do `]` and `}`. */
 const BRACE_BIT = 0x20;
@@ -8,10 +9,20 @@ const CLOSE = 0x7d;
 /** So many bytes of a string are looked at one by one before the runtime's search takes over: a call of it costs as much. */
 const SHORT_STRING_BYTES = 40;
 
-/** Whether brackets outside texts nest deeper than `limit` anywhere. For JSON exact; of anything else it says something. Stops at the first such place. */
-export function nestsDeeperThan(bytes: Buffer, limit: number): boolean {
+export interface JsonBounds {
+  readonly depthMax: number;
+  /** Of elements and members in all: the memory that they take once parsed is many times their bytes. */
+  readonly valuesMax: number;
+}
+
+/** Which bound brackets and commas outside texts are over, if any. For JSON exact; of anything else it says something. Stops at the first such place. */
+export function jsonOverBounds(
+  bytes: Buffer,
+  { depthMax, valuesMax }: JsonBounds,
+): keyof JsonBounds | undefined {
   const length = bytes.length;
   let depth = 0;
+  let values = 1;
   let index = 0;
   while (index < length) {
     const byte = bytes[index] as number;
@@ -20,13 +31,16 @@ export function nestsDeeperThan(bytes: Buffer, limit: number): boolean {
       continue;
     }
     const bracket = byte | BRACE_BIT;
-    if (bracket === OPEN) {
+    if (byte === COMMA) {
+      values++;
+      if (values > valuesMax) return "valuesMax";
+    } else if (bracket === OPEN) {
       depth++;
-      if (depth > limit) return true;
+      if (depth > depthMax) return "depthMax";
     } else if (bracket === CLOSE) depth--;
     index++;
   }
-  return false;
+  return undefined;
 }
 
 /** Offset behind the closing quote of the string of which `from` is the first byte; the length where it has none. */
