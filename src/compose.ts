@@ -130,6 +130,7 @@ function gatewaySettings(
   return {
     policy: new CompiledPolicy(settings.policy, prices),
     providers: new Map([...settings.providers].map(([name, provider]) => [name, providerRoute(provider)])),
+    formats: Object.values(PROVIDER_FORMATS),
     modelAliases: settings.aliases,
     identification: {
       callersByKeyHash: identity.keys,

@@ -159,9 +159,9 @@ export class Engine {
       : this.#decide(ask, outcome, 0);
   }
 
-  /** A call to `path` is passed on unread: what it costs, nobody counts. */
+  /** A call to `path` is passed on unread: what it uses, nobody counts. */
   passedUnread(account: string, path: string): void {
-    if (this.#policy.metersCost) this.#observers.uncounted.unread(account, path);
+    if (this.#policy.metersUse) this.#observers.uncounted.unread(account, path);
   }
 
   #ask(call: CallRequest, waitedMs: number): Ask {

@@ -47,15 +47,15 @@ export class UncountedCost {
     );
   }
 
-  /** A call is passed on unread though limits count money. `path` is the provider's. */
+  /** A call is passed on unread though limits count model tokens or money. `path` is the provider's. */
   unread(account: string | undefined, path: string): void {
     if (FREE_PATHS.some((part) => path.includes(part))) return;
     const label = PAID_PATHS.find(([part]) => path.includes(part))?.[1] ?? "other";
-    this.#telemetry.count("cost-unread", { path: label });
+    this.#telemetry.count("call-unread", { path: label });
     this.#once(`${account} ${label}`, () =>
       this.#telemetry.log(
         "warn",
-        "a call is passed on unread: whatever it costs is not counted by limits on cost",
+        "a call is passed on unread: limits on model tokens and cost do not count what it uses",
         { account, path: label },
       ),
     );

@@ -3,7 +3,7 @@ import { OperationalError } from "../core/operational-error.ts";
 import type { Priority } from "../core/policy/policy.ts";
 import type { Decision } from "../engine/admission.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { ParsedCall, RawHeaders } from "../ports/provider-format.ts";
+import type { Endpoint, ParsedCall, ProviderFormat, RawHeaders } from "../ports/provider-format.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { awaitTurn } from "./await-turn.ts";
 import { Exchange } from "./exchange.ts";
@@ -31,6 +31,26 @@ export interface ForwardOptions {
   readonly exchanges: Set<Exchange>;
 }
 
+/** A call, with the format that its path is of. */
+interface RecognisedCall extends ForwardOptions {
+  readonly format: ProviderFormat;
+  readonly endpoint: Endpoint;
+}
+
+/** Many hosts speak both formats on one origin: what a path of the other one uses is metered, too. */
+function recognise(options: ForwardOptions): RecognisedCall {
+  const { request, route, settings } = options;
+  const path = recognisedPath(route.path);
+  const own = route.provider.format;
+  const endpoint = own.endpointOf(request.method, path);
+  if (endpoint !== "other") return { ...options, format: own, endpoint };
+  for (const format of settings.formats) {
+    const other = format.endpointOf(request.method, path);
+    if (other !== "other" && other !== "models") return { ...options, format, endpoint: other };
+  }
+  return { ...options, format: own, endpoint };
+}
+
 /** What a held connection takes of memory beside its body. */
 const CONNECTION_BYTES = 4_096;
 
@@ -38,18 +58,17 @@ const CONNECTION_BYTES = 4_096;
  * One call to a provider: identify → parse → admit → (wait) → send → relay. Resolves when the call is over and settled; answers everything that
  * can go wrong itself, in the provider's error shape.
  */
-export async function forwardCall(options: ForwardOptions): Promise<void> {
-  const { request, response, route, requestId, settings, engine } = options;
-  const { format } = route.provider;
+export async function forwardCall(arrived: ForwardOptions): Promise<void> {
+  const options = recognise(arrived);
+  const { request, response, route, requestId, settings, engine, format, endpoint } = options;
   /** As soon as there is something to say before the answer is known. */
   let early: KeepaliveResponse | undefined;
   try {
     const caller = identify(settings.identification, request.headers, request.remoteAddress);
     const { method } = request;
     assertForwardable(method);
-    const endpoint = format.endpointOf(method, recognisedPath(route.path));
     const isRead = endpoint !== "other" && endpoint !== "models" && method === "POST";
-    const call = isRead ? await readCall(options, endpoint) : undefined;
+    const call = isRead ? await readCall(options) : undefined;
     if (call === undefined) assertAnnouncedLength(request, settings.bounds.uploadBytesMax);
     const admission = await engine.admit({
       caller,
@@ -116,10 +135,7 @@ function assertForwardable(method: string): void {
   if (method === "TRACE") throw new OperationalError("invalid_request", "TRACE is not passed on");
 }
 
-async function readCall(
-  { request, route, settings }: ForwardOptions,
-  endpoint: ParsedCall["endpoint"],
-): Promise<ParsedCall> {
+async function readCall({ request, settings, format, endpoint }: RecognisedCall): Promise<ParsedCall> {
   const type = request.headers.get("content-type");
   if (type !== undefined && !/[/+]json\b/i.test(type)) {
     throw new OperationalError(
@@ -131,7 +147,6 @@ async function readCall(
     throw new OperationalError("invalid_request", "the body must not be compressed (content-encoding)");
   }
   assertAnnouncedLength(request, settings.bounds.bodyBytesMax);
-  const { format } = route.provider;
   const read = request.readBody(settings.bounds.bodyBytesMax);
   // Mostly it is here already, and a turn of the loop is not for free.
   const call = format.parseCall(endpoint, Buffer.isBuffer(read) ? read : await read);
@@ -145,8 +160,8 @@ function assertAnnouncedLength({ headers }: ClientRequest, bytesMax: number): vo
 }
 
 /** The caller's limits in the provider's own headers and the IETF's, and ours: computed at admission, so that streams carry them too. */
-function answerHeaders(options: ForwardOptions, { limits, waitedMs }: Decision): RawHeaders {
-  const headers = options.route.provider.format.limitHeaders(limits, Date.now());
+function answerHeaders(options: RecognisedCall, { limits, waitedMs }: Decision): RawHeaders {
+  const headers = options.format.limitHeaders(limits, Date.now());
   for (const part of rateLimitHeaders(limits)) headers.push(part);
   for (const part of ownHeaders(options)) headers.push(part);
   headers.push("x-sluice-wait-ms", String(waitedMs));
@@ -159,7 +174,7 @@ function ownHeaders({ requestId, route }: ForwardOptions): RawHeaders {
 }
 
 function relay(
-  { request, response, route, requestId, settings, telemetry, upstream, exchanges }: ForwardOptions,
+  { request, response, route, requestId, settings, telemetry, upstream, exchanges, format }: RecognisedCall,
   call: ParsedCall | undefined,
   body: RequestBody,
   decision: Extract<Decision, { kind: "admitted" }>,
@@ -168,7 +183,7 @@ function relay(
   const { provider, path } = route;
   return new Promise((resolve) => {
     const exchange = new Exchange(response, {
-      format: provider.format,
+      format,
       call,
       reservation: decision.reservation,
       headers,
@@ -203,11 +218,11 @@ function relay(
 }
 
 function answerFailure(
-  { request, response, route, requestId }: ForwardOptions,
+  { request, response, requestId, format }: RecognisedCall,
   error: OperationalError,
 ): void {
   if (response.isGone || response.hasHead) return;
-  const answer = route.provider.format.failure(error, requestId);
+  const answer = format.failure(error, requestId);
   // What the client still sends is not wanted; a connection that carries it cannot be used again.
   if (!request.isComplete) response.closeAfter();
   sendAnswer(response, answer, ["x-sluice-request-id", requestId]);

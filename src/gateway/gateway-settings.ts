@@ -41,6 +41,8 @@ export interface GatewaySettings {
   readonly policy: CompiledPolicy;
   /** By name, in the order of the file: the first of a format serves its bare paths. */
   readonly providers: ReadonlyMap<string, ProviderRoute>;
+  /** All there are: a provider may speak others beside its own. */
+  readonly formats: readonly ProviderFormat[];
   /** Names that clients may use for models, and what they stand for. */
   readonly modelAliases: ReadonlyMap<string, string>;
   readonly identification: Identification;

@@ -23,7 +23,7 @@ export type TelemetryEvent =
   | "hold-settled"
   | "tokens-held"
   | "tokens-used"
-  | "cost-unread"
+  | "call-unread"
   | "usage-implausible"
   | "calibration-drifted"
   | "stream-cut"

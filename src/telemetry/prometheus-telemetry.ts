@@ -52,9 +52,9 @@ const EVENTS: Readonly<
     help: "Calls under a limit on cost that were served in a way whose price is not known, at the usual price.",
     labels: ["tier"],
   },
-  "cost-unread": {
-    name: "sluice_costs_unread_total",
-    help: "Calls that were passed on unread while limits count money: whatever they cost is not counted. By what they are.",
+  "call-unread": {
+    name: "sluice_calls_unread_total",
+    help: "Calls that were passed on unread while limits count model tokens or money: what they use is not counted. By what they are.",
     labels: ["path"],
   },
   "hold-settled": {

@@ -106,8 +106,8 @@ describe("x-sluice-cost-usd", () => {
     for (let i = 0; i < 2; i++) await post(under.url, "/v1/images/generations", image);
     await post(under.url, "/v1/files", {});
     await rawCall(under.url, { method: "GET", path: "/v1/batches", headers: headersOf("key-of-alice") });
-    assert.equal(await under.metric('sluice_costs_unread_total{path="images"}'), 2);
-    assert.equal(await under.metric('sluice_costs_unread_total{path="batches"}'), 0);
+    assert.equal(await under.metric('sluice_calls_unread_total{path="images"}'), 2);
+    assert.equal(await under.metric('sluice_calls_unread_total{path="batches"}'), 0);
     assert.equal(under.lines.filter((line) => line.includes("passed on unread")).length, 1);
   });
 });

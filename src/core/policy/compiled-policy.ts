@@ -21,11 +21,13 @@ export interface PolicySource {
   readonly models?: ReadonlySet<string> | undefined;
 }
 
+const hasRule = ({ plans, limits, accountLimits }: PolicySource, is: (rule: LimitRule) => boolean) =>
+  [limits, ...accountLimits.values(), ...[...plans.values()].map((plan) => plan.limits)].some((rules) =>
+    rules.some(is),
+  );
+
 /** Whether any limit counts money, so that prices are needed. */
-export function metersCost({ plans, limits, accountLimits }: PolicySource): boolean {
-  const lists = [limits, ...accountLimits.values(), ...[...plans.values()].map((plan) => plan.limits)];
-  return lists.some((rules) => rules.some(({ meter }) => meter === "cost"));
-}
+export const metersCost = (source: PolicySource): boolean => hasRule(source, ({ meter }) => meter === "cost");
 
 /** A rule with everything worked out that does not depend on the call. */
 export interface CompiledRule {
@@ -89,8 +91,8 @@ export class CompiledPolicy {
   readonly room: RoomBounds;
   /** Models that the configuration names. */
   readonly models: ReadonlySet<string>;
-  /** Whether any limit counts money. */
-  readonly metersCost: boolean;
+  /** Whether any limit counts what a provider says of a call's use: model tokens or money. */
+  readonly metersUse: boolean;
   /** For limits on cost. */
   readonly prices: PriceSource;
   readonly #source: PolicySource;
@@ -106,7 +108,7 @@ export class CompiledPolicy {
     this.mayWait = [...source.plans.values()].some(({ maxWaitMs }) => maxWaitMs > 0);
     this.room = source.room;
     this.models = source.models ?? new Set();
-    this.metersCost = metersCost(source);
+    this.metersUse = hasRule(source, ({ meter }) => meter !== "requests" && meter !== "concurrency");
     for (const name of source.plans.keys()) {
       this.#withKey.set(name, new Map());
       this.#withoutKey.set(name, new Map());
