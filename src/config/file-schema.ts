@@ -61,13 +61,15 @@ const planSchema = z
   })
   .meta({ title: "Plan" });
 
-const KEY_ALLOWED = `the provider's key, best as \${NAME} from the environment`;
+const KEY_ALLOWED = `the provider's key in printable ASCII characters, without blanks and line ends, best as \${NAME} from the environment`;
+/** What a header can carry, and every provider's keys consist of. */
+const KEY_PATTERN = /^[\x21-\x7e]+$/;
 
 const accountSchema = z.strictObject({
   name: name(),
   key: z
     .string({ error: KEY_ALLOWED })
-    .min(1, { error: KEY_ALLOWED })
+    .regex(KEY_PATTERN, { error: KEY_ALLOWED })
     .optional()
     .describe("Left out for a server that wants none."),
   limits: z
@@ -98,10 +100,13 @@ const providerSchema = z.strictObject({
   ),
 });
 
+const CLIENT_KEY_ALLOWED = "8 or more printable ASCII characters, without blanks and line ends";
+const CLIENT_KEY_PATTERN = /^[\x21-\x7e]{8,}$/;
+
 const keySchema = z.strictObject({
   key: z
-    .string({ error: "a text of 8 characters or more" })
-    .min(8, { error: "a text of 8 characters or more" })
+    .string({ error: CLIENT_KEY_ALLOWED })
+    .regex(CLIENT_KEY_PATTERN, { error: CLIENT_KEY_ALLOWED })
     .optional()
     .describe("The key that the client sends."),
   key_sha256: z

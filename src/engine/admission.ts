@@ -25,7 +25,7 @@ export interface Waiting {
   readonly keepalive: boolean;
   /** Comes within the plan's `max_wait`, and 50 ms (Q4). Rejects as `Engine.admit` does. Never settles after `leave`. */
   readonly decision: Promise<Decision>;
-  /** The client has gone: the place is the next one's at once (Q5). */
+  /** The client has gone: the place is the next one's at once, also where the call was granted in the same moment (Q5). Not to be called by who takes the decision. */
   leave(): void;
 }
 

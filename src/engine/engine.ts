@@ -164,6 +164,11 @@ export class Engine {
     if (this.#policy.metersUse) this.#observers.uncounted.unread(account, path);
   }
 
+  /** An account's answer cannot be read: it is charged what is held, or the call's own maximum. */
+  answeredUnreadably(account: string, encoding: string): void {
+    if (this.#policy.metersUse) this.#observers.uncounted.unreadable(account, encoding);
+  }
+
   #ask(call: CallRequest, waitedMs: number): Ask {
     const { caller, target } = call;
     const policy = this.#policy;

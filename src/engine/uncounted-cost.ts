@@ -61,6 +61,17 @@ export class UncountedCost {
     );
   }
 
+  /** An answer is compressed, though identity was asked for. */
+  unreadable(account: string, encoding: string): void {
+    this.#once(`${account} unreadable`, () =>
+      this.#telemetry.log(
+        "warn",
+        "a provider compresses its answers though it is asked not to: what they use cannot be read, and calls are charged what is held for them, or their own maximum",
+        { account, encoding: encoding.slice(0, 32) },
+      ),
+    );
+  }
+
   #once(name: string, say: () => void): void {
     if (this.#named.has(name) || this.#named.size >= NAMED_MAX) return;
     this.#named.add(name);

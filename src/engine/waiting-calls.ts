@@ -30,6 +30,8 @@ interface WaitingCall<Ask> {
   ask: Ask;
   /** Absent while it moves to a new place. */
   place: Place | undefined;
+  decision: Decision | undefined;
+  hasLeft: boolean;
 }
 
 /**
@@ -60,7 +62,16 @@ export class WaitingCalls<Ask> {
     const { promise, resolve, reject } = Promise.withResolvers<Decision>();
     // Who leaves does not look at it any more.
     promise.catch(() => {});
-    const call = { priority, sinceMs: this.#clock.nowMs(), resolve, reject, ask, place };
+    const call: WaitingCall<Ask> = {
+      priority,
+      sinceMs: this.#clock.nowMs(),
+      resolve,
+      reject,
+      ask,
+      place,
+      decision: undefined,
+      hasLeft: false,
+    };
     this.#calls.add(call);
     this.#watch(call, place);
     return {
@@ -113,7 +124,11 @@ export class WaitingCalls<Ask> {
 
   #decide(call: WaitingCall<Ask>, outcome: GuardedOutcome): void {
     this.#end(call, outcome.kind === "held" ? "granted" : "refused");
-    this.#trial.decide(call.ask, outcome, this.#waitedMs(call)).then(call.resolve, call.reject);
+    this.#trial.decide(call.ask, outcome, this.#waitedMs(call)).then((decision) => {
+      call.decision = decision;
+      if (call.hasLeft) this.#giveBackDecision(decision);
+      else call.resolve(decision);
+    }, call.reject);
   }
 
   #retry(call: WaitingCall<Ask>): void {
@@ -142,7 +157,13 @@ export class WaitingCalls<Ask> {
   }
 
   #leave(call: WaitingCall<Ask>): void {
-    if (!this.#calls.has(call)) return;
+    if (call.hasLeft) return;
+    call.hasLeft = true;
+    if (!this.#calls.has(call)) {
+      // Decided in the same moment: nobody will look at it.
+      if (call.decision !== undefined) this.#giveBackDecision(call.decision);
+      return;
+    }
     this.#end(call, "left");
     call.place?.leave();
   }
@@ -154,8 +175,15 @@ export class WaitingCalls<Ask> {
   }
 
   #giveBack(ask: Ask, outcome: GuardedOutcome): void {
-    if (outcome.kind !== "held") return;
-    this.#trial.release(ask, outcome.held).catch((error: unknown) => {
+    if (outcome.kind === "held") this.#releaseBy(this.#trial.release(ask, outcome.held));
+  }
+
+  #giveBackDecision(decision: Decision): void {
+    if (decision.kind === "admitted") this.#releaseBy(decision.reservation.release());
+  }
+
+  #releaseBy(release: Promise<void>): void {
+    release.catch((error: unknown) => {
       this.#telemetry.log("error", "a permit that nobody wanted could not be given back", {
         error: String(error),
       });

@@ -21,7 +21,10 @@ export function awaitTurn(
   return new Promise((resolve, reject) => {
     let timer: NodeJS.Timeout | undefined;
     const sinceMs = performance.now();
+    let isDecided = false;
     const leave = () => {
+      // Who has the decision looks whether the client is still there.
+      if (isDecided) return;
       clearTimeout(timer);
       waiting.leave();
       resolve(undefined);
@@ -41,6 +44,10 @@ export function awaitTurn(
         comment();
       }, SILENT_MS);
     }
-    waiting.decision.then(resolve, reject).finally(() => clearTimeout(timer));
+    const decided = () => {
+      isDecided = true;
+      clearTimeout(timer);
+    };
+    waiting.decision.finally(decided).then(resolve, reject);
   });
 }

@@ -29,12 +29,16 @@ export interface ExchangeOptions {
   readonly onDisconnect: "abort" | "drain";
   readonly disconnectDrainMsMax: number;
   readonly telemetry: Telemetry;
+  /** The answer is compressed, though the provider was asked not to: what it uses cannot be read. */
+  readonly onUnreadable: (encoding: string) => void;
   /** Called once when nothing more will happen: both sides are done and the call is settled. */
   readonly onDone: () => void;
 }
 
 const STATUS_ERROR_MIN = 400;
 const STATUS_REDIRECT_MIN = 300;
+/** Has no length (RFC 9110, section 8.6). */
+const STATUS_NO_CONTENT = 204;
 const JSON_TYPE = /[/+]json\b/i;
 
 /**
@@ -52,6 +56,8 @@ export class Exchange implements ResponseHandler, ResponseListener {
   readonly #options: ExchangeOptions;
   #controller: CallController | undefined;
   #meter: UsageMeter | undefined;
+  /** The answer's bytes pass, and nobody knows what they say. */
+  #isUnreadable = false;
   /** What the meter has said at the end. */
   #usage: MeteredUsage | undefined;
   #state: "waiting" | "relaying" | "done" = "waiting";
@@ -82,13 +88,13 @@ export class Exchange implements ResponseHandler, ResponseListener {
     if (this.#state !== "waiting") return;
     this.#state = "relaying";
     const { call, format } = this.#options;
-    const contentType = contentTypeOf(raw);
-    if (call !== undefined) this.#meter = format.meter(call, status, contentType);
+    const contentType = fieldOf(raw, "content-type");
+    if (call !== undefined) this.#watch(call, status, contentType, fieldOf(raw, "content-encoding"));
     if (this.#readerGone) return;
     const head = downstreamHeaders(
       raw,
       format.hidesHeader,
-      call?.usageSpliced === true && status < STATUS_ERROR_MIN,
+      (call?.usageSpliced === true && status < STATUS_ERROR_MIN) || status === STATUS_NO_CONTENT,
     );
     for (const part of this.#options.headers) head.push(part);
     const isWhole = call?.stream === false && status < STATUS_REDIRECT_MIN && JSON_TYPE.test(contentType);
@@ -99,6 +105,16 @@ export class Exchange implements ResponseHandler, ResponseListener {
     this.#response.writeHead(status, head);
     // A stream's head must not wait for its first event.
     if (call?.stream === true) this.#response.flushHead();
+  }
+
+  #watch(call: ParsedCall, status: number, contentType: string, encoding: string): void {
+    const isPlain = encoding === "" || encoding.toLowerCase() === "identity";
+    if (isPlain) {
+      this.#meter = this.#options.format.meter(call, status, contentType);
+    } else if (status < STATUS_ERROR_MIN) {
+      this.#isUnreadable = true;
+      this.#options.onUnreadable(encoding);
+    }
   }
 
   onData(chunk: Buffer, isLast: boolean): void {
@@ -257,6 +273,10 @@ export class Exchange implements ResponseHandler, ResponseListener {
   #settle(isCut: boolean): Promise<void> {
     const { reservation, call, telemetry } = this.#options;
     const metered = this.#metered();
+    if (this.#isUnreadable && call !== undefined) {
+      telemetry.count("usage-missing");
+      return reservation.settle(promptOnly(call), "unseen");
+    }
     if (this.#meter === undefined || metered === undefined) {
       // Cut before the answer began: the provider has the prompt, if it was sent at all.
       if (isCut && !this.#sent) return reservation.release();
@@ -282,9 +302,10 @@ const promptOnly = ({ estimate }: ParsedCall): Usage => ({
   reasoningTokens: 0,
 });
 
-function contentTypeOf(raw: readonly string[]): string {
+/** The value of a field; empty where there is none. `name` in lower case. */
+function fieldOf(raw: readonly string[], name: string): string {
   for (let i = 0; i < raw.length; i += 2) {
-    if (raw[i].length === 12 && raw[i].toLowerCase() === "content-type") return raw[i + 1];
+    if (raw[i].length === name.length && raw[i].toLowerCase() === name) return raw[i + 1];
   }
   return "";
 }

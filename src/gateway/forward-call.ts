@@ -75,7 +75,7 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
       target: {
         endpoint,
         model: call?.model ?? "",
-        account: `${route.provider.name}/${route.provider.account.name}`,
+        account: accountOf(route),
       },
       size: call?.estimate ?? { inputTokens: 0, outputTokensMax: undefined },
       priority: priorityOf(request),
@@ -105,10 +105,7 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
       return;
     }
     if (endpoint === "other" && method === "POST") {
-      engine.passedUnread(
-        `${route.provider.name}/${route.provider.account.name}`,
-        recognisedPath(route.path),
-      );
+      engine.passedUnread(accountOf(route), recognisedPath(route.path));
     }
     const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
     await relay(shown, call, body, decision, headers);
@@ -117,6 +114,9 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
     answerFailure({ ...options, response: early ?? response }, error);
   }
 }
+
+/** As limits are counted per it. */
+const accountOf = ({ provider }: ForwardOptions["route"]) => `${provider.name}/${provider.account.name}`;
 
 /** A client may let its own work wait for others'. */
 function priorityOf({ headers }: ClientRequest): Priority | undefined {
@@ -174,7 +174,18 @@ function ownHeaders({ requestId, route }: ForwardOptions): RawHeaders {
 }
 
 function relay(
-  { request, response, route, requestId, settings, telemetry, upstream, exchanges, format }: RecognisedCall,
+  {
+    request,
+    response,
+    route,
+    requestId,
+    settings,
+    telemetry,
+    upstream,
+    exchanges,
+    format,
+    engine,
+  }: RecognisedCall,
   call: ParsedCall | undefined,
   body: RequestBody,
   decision: Extract<Decision, { kind: "admitted" }>,
@@ -191,6 +202,7 @@ function relay(
       onDisconnect: settings.onDisconnect,
       disconnectDrainMsMax: settings.bounds.disconnectDrainMsMax,
       telemetry,
+      onUnreadable: (encoding) => engine.answeredUnreadably(accountOf(route), encoding),
       onDone: () => {
         exchanges.delete(exchange);
         resolve();

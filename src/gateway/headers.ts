@@ -71,18 +71,32 @@ export function upstreamHeaders(
   return headers;
 }
 
-/** The headers of the provider's answer that are for the client. `changesLength`: the body will not be as long as the provider says. */
+/**
+ * The headers of the provider's answer that are for the client: not those of its connection, nor any in our name. `changesLength`: the body will not be as long as the
+ * provider says.
+ */
 export function downstreamHeaders(
-  raw: readonly (string | Buffer)[],
+  raw: readonly string[],
   hides: (name: string) => boolean,
   changesLength: boolean,
 ): RawHeaders {
   const headers: RawHeaders = [];
+  let options: ReadonlySet<string> | undefined;
   for (let i = 0; i < raw.length; i += 2) {
-    const original = raw[i].toString();
+    const original = raw[i];
     const name = original.toLowerCase();
-    if (HOP_BY_HOP.has(name) || hides(name) || (changesLength && name === "content-length")) continue;
-    headers.push(original, raw[i + 1].toString("latin1"));
+    if (name === "connection") options = connectionOptions([name, raw[i + 1]]) ?? options;
+    if (HOP_BY_HOP.has(name) || name.startsWith("x-sluice-") || hides(name)) continue;
+    if (changesLength && name === "content-length") continue;
+    headers.push(original, raw[i + 1]);
+  }
+  return options === undefined ? headers : withoutNames(headers, options);
+}
+
+function withoutNames(raw: readonly string[], names: ReadonlySet<string>): RawHeaders {
+  const headers: RawHeaders = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    if (!names.has(raw[i].toLowerCase())) headers.push(raw[i], raw[i + 1]);
   }
   return headers;
 }

@@ -43,7 +43,11 @@ const hashOf = (key: string) => hash("sha256", key, "hex");
 
 function headerValue(headers: RequestHeaders, name: string | undefined): string | undefined {
   const value = name === undefined ? undefined : headers.get(name);
-  if (value === undefined || value === "") return undefined;
+  if (name === undefined || value === undefined || value === "") return undefined;
+  // A proxy that adds its own to what the client has sent would let the client say who it is (X2).
+  if (headers.count(name) > 1) {
+    throw new OperationalError("invalid_request", `the header ${name} stands more than once`);
+  }
   if (value.length > NAME_LENGTH_MAX) {
     throw new OperationalError(
       "invalid_request",

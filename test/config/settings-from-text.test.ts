@@ -162,6 +162,16 @@ const MARK = "▸";
 
 /** What is wrong, with a mark where; the key; a part of what is said about it. */
 const WRONG: readonly (readonly [marked: string, key: string, words: string])[] = [
+  [
+    'providers: { openai: { accounts: [{ name: a, key: ▸"sk-1\\n" }] } }',
+    "providers.openai.accounts[0].key",
+    "printable ASCII characters, without blanks and line ends",
+  ],
+  [
+    "identity: { keys: [{ key: ▸schlüsselchen, user: a }] }",
+    "identity.keys[0].key",
+    "8 or more printable ASCII characters",
+  ],
   ["▸planz: {}", "planz", 'unknown key "planz"; did you mean "plans"? allowed: listen, admin'],
   ["bounds: { ▸bodyBytesMax: 1 }", "bounds.bodyBytesMax", 'did you mean "body_bytes_max"?'],
   ["listen: ▸1.2.3.4", "listen", 'found "1.2.3.4"; allowed: HOST:PORT'],

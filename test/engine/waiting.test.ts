@@ -133,7 +133,7 @@ class LatePermits implements PermitQueue {
   look = async () => [];
 }
 
-test("Engine gives back a permit that comes when its call has left (Q5, L7)", async (t) => {
+async function startLate(t: TestContext) {
   const memory = new MemoryLimitStore();
   const permits = new LatePermits(memory);
   const store = new Proxy(memory, {
@@ -144,13 +144,31 @@ test("Engine gives back a permit that comes when its call has left (Q5, L7)", as
     },
   });
   const { engine, admit } = await start(t, policyOf([ONE]), store);
-  const leaving = waiting(await admit("a"));
-  leaving.leave();
-  permits.entered[0].grant();
   const held = async () => {
     const [view] = await engine.limits({ user: "a", plan: "p" }, { model: "" });
     return view.reading.held;
   };
+  return { engine, admit, permits, held };
+}
+
+test("Engine gives back a permit that comes when its call has left (Q5, L7)", async (t) => {
+  const { engine, admit, permits, held } = await startLate(t);
+  const leaving = waiting(await admit("a"));
+  leaving.leave();
+  permits.entered[0].grant();
   await until(async () => (await held()) === 0);
+  assert.equal(engine.waitingLengths().size, 0);
+});
+
+test("Engine gives back a permit whose call leaves in the moment in which it is granted (Q5, L7)", async (t) => {
+  const { engine, admit, permits, held } = await startLate(t);
+  for (const leaveAfterTurns of [0, 1, 2, 3, 10]) {
+    const leaving = waiting(await admit("a"));
+    permits.entered.at(-1)?.grant();
+    for (let i = 0; i < leaveAfterTurns; i++) await undefined;
+    leaving.leave();
+    leaving.leave();
+    await until(async () => (await held()) === 0);
+  }
   assert.equal(engine.waitingLengths().size, 0);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { rawCall } from "../support/http-client.ts";
 import { type GatewayUnderTest, startGatewayUnderTest } from "../support/running-gateway.ts";
@@ -50,6 +51,19 @@ describe("who calls, from an address that is trusted", () => {
       "eve premium",
     );
     assert.equal(await whoIs(under.url, { "x-consumer-username": "eve" }), "eve free");
+  });
+
+  test("a header that stands twice names nobody: a proxy may have added to what the client sent (X2)", async () => {
+    const call = await new Promise<number | undefined>((resolve, reject) => {
+      const { hostname, port } = new URL(under.url);
+      const headers = ["x-consumer-username", "admin", "x-consumer-username", "eve", "host", "x"];
+      request({ hostname, port, path: "/sluice/v1/limits", headers }, (answer) =>
+        resolve(answer.resume().statusCode),
+      )
+        .on("error", reject)
+        .end();
+    });
+    assert.equal(call, 400);
   });
 
   test("headers with identities do not reach the provider (X2)", async () => {

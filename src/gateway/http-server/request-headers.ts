@@ -7,6 +7,13 @@ export class RequestHeaders {
     this.raw = raw;
   }
 
+  /** How many times a field stands. `name` in lower case. */
+  count(name: string): number {
+    let count = 0;
+    for (let i = 0; i < this.raw.length; i += 2) if (this.raw[i] === name) count += 1;
+    return count;
+  }
+
   /** The value of a field; of one that stands several times all of them, with commas (RFC 9110, section 5.3). `name` in lower case. */
   get(name: string): string | undefined {
     const { raw } = this;

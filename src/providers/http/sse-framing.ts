@@ -1,5 +1,7 @@
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
+/** As UTF-8, one character a byte: may stand before a stream (HTML, server-sent events). */
+const BYTE_ORDER_MARK = "\xef\xbb\xbf";
 
 /**
  * Finds where the events of a server-sent stream end, in pieces cut at any byte: after a blank line, with line ends LF or CRLF, mixed as
@@ -40,7 +42,7 @@ export class SseFraming {
  */
 export function eventData(event: string): string | undefined {
   let data: string | undefined;
-  let from = 0;
+  let from = event.startsWith(BYTE_ORDER_MARK) ? BYTE_ORDER_MARK.length : 0;
   while (from < event.length) {
     const feed = event.indexOf("\n", from);
     const end = feed === -1 ? event.length : feed;

@@ -169,6 +169,7 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
       this.#journal.append(row);
       this.#snapshot.noteRow(row.length);
       this.#writer.clear();
+      if (this.#failure !== undefined) this.#telemetry.log("info", "the embedded store can write again");
       this.#failure = undefined;
       commit.resolve();
     } catch (cause) {
@@ -178,12 +179,13 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
 
   #fail(cause: unknown, commit: PromiseWithResolvers<void>): void {
     const reason = cause instanceof Error ? cause.message : String(cause);
+    const isNew = this.#failure === undefined;
     this.#failure = new OperationalError("store_unavailable", `the embedded store cannot write: ${reason}`, {
       cause,
       retryAfterMs: RETRY_MS,
     });
     this.#telemetry.count("store-failed", { store: "embedded" });
-    this.#telemetry.log("error", this.#failure.message);
+    if (isNew) this.#telemetry.log("error", this.#failure.message);
     commit.reject(this.#failure);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#tryAgain(), RETRY_MS).unref();

@@ -30,11 +30,6 @@ export class Journal {
   constructor(directory: string, durability: Durability) {
     this.database = openDatabase(directory, durability);
     const database = this.database;
-    database.exec(`
-      CREATE TABLE IF NOT EXISTS journal (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL);
-      CREATE TABLE IF NOT EXISTS snapshot (generation INTEGER, page INTEGER, body BLOB NOT NULL, PRIMARY KEY (generation, page));
-      CREATE TABLE IF NOT EXISTS state (version INTEGER NOT NULL, generation INTEGER NOT NULL, folded_up_to INTEGER NOT NULL);
-    `);
     const found = database.prepare("SELECT version, generation, folded_up_to FROM state").get();
     if (found === undefined) database.prepare("INSERT INTO state VALUES (?, 0, 0)").run(JOURNAL_VERSION);
     else if (found.version !== JOURNAL_VERSION) {
@@ -113,6 +108,9 @@ function openDatabase(directory: string, durability: Durability): DatabaseSync {
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = ${durability === "machine" ? "FULL" : "NORMAL"};
       BEGIN EXCLUSIVE; COMMIT;
+      CREATE TABLE IF NOT EXISTS journal (sequence INTEGER PRIMARY KEY, body BLOB NOT NULL);
+      CREATE TABLE IF NOT EXISTS snapshot (generation INTEGER, page INTEGER, body BLOB NOT NULL, PRIMARY KEY (generation, page));
+      CREATE TABLE IF NOT EXISTS state (version INTEGER NOT NULL, generation INTEGER NOT NULL, folded_up_to INTEGER NOT NULL);
     `);
     return database;
   } catch (cause) {
