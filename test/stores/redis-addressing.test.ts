@@ -25,7 +25,6 @@ test("Realms gives every key of a realm one hash tag, whatever the subject's nam
   const keys = [
     realms.subject(2, "user={other}"),
     realms.subject(2, "}{"),
-    realms.reservation(2, 5, 6),
     realms.gateways(2),
     realms.probe(2),
   ];

@@ -1,14 +1,14 @@
 import type { Buffer } from "node:buffer";
-import type { EncodedCall } from "./request-codec.ts";
+import type { BatchedCall } from "./request-codec.ts";
 
 /** One script blocks the server for as long as all of its calls take: at this many, for about half a millisecond. */
 const CALLS_MAX = 32;
 
-/** Runs a script for several calls; the replies come in their order. */
-export type RunCalls = (keys: readonly string[], calls: readonly Buffer[]) => Promise<unknown>;
+/** Runs a script for several calls; the replies come in their order. `args` are how many plans there are, the plans, and the calls. */
+export type RunCalls = (keys: readonly string[], args: readonly (string | Buffer)[]) => Promise<unknown>;
 
 interface Waiting {
-  readonly call: EncodedCall;
+  readonly call: BatchedCall;
   readonly resolve: (reply: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -26,7 +26,7 @@ export class CallBatcher {
   }
 
   /** Resolves to the call's own reply. */
-  send(call: EncodedCall): Promise<unknown> {
+  send(call: BatchedCall): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(this.#flush);
       this.#waiting.push({ call, resolve, reject });
@@ -43,12 +43,16 @@ export class CallBatcher {
 
   #send(batch: readonly Waiting[]): void {
     const keys: string[] = [];
-    const calls: Buffer[] = [];
+    const plans: Buffer[] = [];
     for (const { call } of batch) {
       for (const key of call.keys) keys.push(key);
-      calls.push(call.request);
+      let number = plans.indexOf(call.plan);
+      if (number === -1) number = plans.push(call.plan) - 1;
+      call.request[0] = number;
     }
-    this.#run(keys, calls).then(
+    const args: (string | Buffer)[] = [String(plans.length), ...plans];
+    for (const { call } of batch) args.push(call.request);
+    this.#run(keys, args).then(
       (replies) => {
         const list = replies as readonly unknown[];
         for (let i = 0; i < batch.length; i++) batch[i].resolve(list[i]);

@@ -1,6 +1,6 @@
 --[[
 The arithmetic of limits: src/core/limits in Lua, function by function, with the same results to the last bit (L11).
-`s` is a subject's state, `p` where the charge starts in the request `a`. `chargeRolling` stands in subject-state.lua.
+`s` is a subject's state, `p` where the charge starts in the request `a`.
 ]]
 
 -- rolling-window.ts: (startMs, lastMs, used, held)*, oldest first.
@@ -20,6 +20,27 @@ local function waitRolling(s, entry, p, need, nowMs)
     end
   end
   return windowMs
+end
+
+-- Returns the name of the sub-window that took the charge.
+local function chargeRolling(s, p, used, held, nowMs)
+  local entry, windowMs = ensureEntry(s, a[p + 1]), a[p + 3]
+  s.rolling[a[p + 1]] = true
+  local live, stop = entry, entry + s[entry - 1]
+  while live < stop and s[live + 1] + windowMs <= nowMs do live = live + 4 end
+  if live > entry then shrink(s, entry, entry, live - entry) end
+  local length = s[entry - 1]
+  local slot = entry + length - 4
+  if length == 0 or nowMs >= s[slot] + a[p + 4] then
+    grow(s, entry, 4)
+    slot = entry + length
+    s[slot] = nowMs
+  end
+  s[slot + 1] = nowMs
+  s[slot + 2] = s[slot + 2] + used
+  s[slot + 3] = s[slot + 3] + held
+  if nowMs + windowMs > s[2] then s[2] = nowMs + windowMs end
+  return s[slot]
 end
 
 local function settleRolling(s, entry, name, held, used)

@@ -32,14 +32,9 @@ export class Realms {
     return owner === undefined ? 0 : fnv1a(owner) % this.count;
   }
 
-  /** Key of a subject's value. */
+  /** Key of a subject's value, with the number of its layout (`subject-state.lua`). */
   subject(realm: number, key: string): string {
-    return `${this.#prefix}${this.#tags[realm]}s:${printable(key)}`;
-  }
-
-  /** Key of a reservation that has no place in its subject's value. */
-  reservation(realm: number, instance: number, sequence: number): string {
-    return `${this.#prefix}${this.#tags[realm]}r:${instance}:${sequence}`;
+    return `${this.#prefix}${this.#tags[realm]}2:${printable(key)}`;
   }
 
   /** Key of the leases of gateways. */

@@ -16,6 +16,7 @@ import type { Telemetry } from "../../ports/telemetry.ts";
 import { CallBatcher } from "./call-batcher.ts";
 import { ExpiringSlots } from "./expiring-slots.ts";
 import { LostReservations } from "./lost-reservations.ts";
+import { PlanEncoder } from "./plan-encoder.ts";
 import { joinOutcomes, joinReadings, joinSettled, type RealmPart, splitByRealm } from "./realm-split.ts";
 import { Realms } from "./realms.ts";
 import { RedisCalibrationStore } from "./redis-calibration-store.ts";
@@ -23,6 +24,7 @@ import { RedisConnection } from "./redis-connection.ts";
 import { RedisPermitQueue } from "./redis-permit-queue.ts";
 import type { RedisAddress } from "./redis-url.ts";
 import {
+  type BatchedCall,
   decodeReadReply,
   decodeReply,
   decodeSettleReply,
@@ -46,6 +48,7 @@ export interface RedisLimitStoreOptions {
 const NO_ID: ReservationId = { instance: 0, sequence: 0 };
 
 type Amounts = Pick<ReserveRequest, "id" | "ttlMs"> & { readonly step: number };
+type Part = Pick<RealmPart, "realm" | "subjects">;
 type Force = (typeof FORCE)[keyof typeof FORCE];
 
 /**
@@ -70,6 +73,7 @@ export class RedisLimitStore implements LimitStore {
   readonly #settles: readonly CallBatcher[];
   readonly #lost: LostReservations;
   readonly #slots: ExpiringSlots;
+  readonly #plans = new PlanEncoder();
   readonly #instances = new Set<number>();
 
   /** Use `openRedisLimitStore`. */
@@ -91,7 +95,7 @@ export class RedisLimitStore implements LimitStore {
       options.clock,
     );
     const batchers = (script: RedisScript) =>
-      realms.map((realm) => new CallBatcher((keys, calls) => this.#run(realm, script, keys, calls)));
+      realms.map((realm) => new CallBatcher((keys, args) => this.#run(realm, script, keys, args)));
     this.#reserves = batchers(RESERVE);
     this.#settles = batchers(SETTLE);
     this.#lost = new LostReservations((request) => this.#end(request, SETTLE_MODE.release));
@@ -138,7 +142,7 @@ export class RedisLimitStore implements LimitStore {
     const parts = splitByRealm(subjects, this.#realms);
     const readings = await Promise.all(
       parts.map(async (part) => {
-        const call = this.#encode(part, { id: NO_ID, ttlMs: 0, step: 0 }, FORCE.no, false);
+        const call = this.#encode(part, { id: NO_ID, ttlMs: 0, step: 0 });
         const reply = await this.#run(part.realm, READ, call.keys, [call.request]);
         return decodeReadReply(reply as Buffer, part.specs);
       }),
@@ -172,8 +176,7 @@ export class RedisLimitStore implements LimitStore {
           args.push(request.letter, String(request.args.length), ...request.args);
         return this.#connection.run(0, ROOM, [room], args) as Promise<readonly unknown[]>;
       },
-      encode: ({ id, ttlMs, subjects }) =>
-        this.#encode({ realm: 0, subjects }, { id, ttlMs, step: 0 }, FORCE.no, true),
+      encode: ({ id, ttlMs, subjects }) => this.#encode({ realm: 0, subjects }, { id, ttlMs, step: 0 }),
       subjectKey: (key) => this.#realms.subject(0, key),
       granted: (call) => this.#slots.opened(call),
       release: async (request) => {
@@ -206,7 +209,7 @@ export class RedisLimitStore implements LimitStore {
   }
 
   async #holdPart(part: RealmPart, amounts: Amounts, force: Force): Promise<ReserveOutcome> {
-    const call = this.#encode(part, amounts, force, true);
+    const call = this.#encodeForBatch(part, amounts, force);
     return decodeReply((await this.#reserves[part.realm].send(call)) as Buffer, part.specs);
   }
 
@@ -234,35 +237,36 @@ export class RedisLimitStore implements LimitStore {
     const parts = splitByRealm(request.subjects, this.#realms);
     const amounts = { id: request.id, ttlMs: 0, step: mode };
     const send = async (part: RealmPart) =>
-      decodeSettleReply(await this.#settles[part.realm].send(this.#encode(part, amounts, FORCE.no, true)));
+      decodeSettleReply(await this.#settles[part.realm].send(this.#encodeForBatch(part, amounts, FORCE.no)));
     return parts.length === 1 ? send(parts[0]) : joinSettled(await allOrFirstError(parts.map(send)));
   }
 
-  #encode(
-    part: Pick<RealmPart, "realm" | "subjects">,
-    amounts: Amounts,
-    force: Force,
-    hasReservation: boolean,
-  ): EncodedCall {
-    const { id, ttlMs, step } = amounts;
-    const { realm, subjects } = part;
-    const { request, hasConcurrency } = encodeRequest({ id, step, force, ttlMs, subjects });
+  #encode({ realm, subjects }: Part, { id, ttlMs, step }: Amounts): EncodedCall {
+    const { request, hasConcurrency } = encodeRequest({ id, step, force: FORCE.no, ttlMs, subjects });
+    return { keys: this.#keys(realm, subjects, hasConcurrency), request };
+  }
+
+  #encodeForBatch({ realm, subjects }: Part, { id, ttlMs, step }: Amounts, force: Force): BatchedCall {
+    const { plan, request, hasConcurrency } = this.#plans.encode({ id, step, force, ttlMs, subjects });
+    return { keys: this.#keys(realm, subjects, hasConcurrency), plan, request };
+  }
+
+  #keys(realm: number, subjects: RealmPart["subjects"], hasConcurrency: boolean): readonly string[] {
     const realms = this.#realms;
     const keys: string[] = [];
     for (const { key } of subjects) keys.push(realms.subject(realm, key));
-    if (hasReservation) keys.push(realms.reservation(realm, id.instance, id.sequence));
     if (hasConcurrency) keys.push(realms.gateways(realm));
-    return { keys, request };
+    return keys;
   }
 
   #run(
     realm: number,
     script: RedisScript,
     keys: readonly string[],
-    calls: readonly Buffer[],
+    args: readonly (string | Buffer)[],
   ): Promise<unknown> {
     const clock = this.#clock === undefined ? "" : String(this.#clock.nowMs());
-    return this.#connection.run(realm, script, keys, [clock, ...calls]);
+    return this.#connection.run(realm, script, keys, [clock, ...args]);
   }
 
   #beatAll(instance: number, leaseMs: number): Promise<number[]> {

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { LimitReading, LimitSpec } from "../../core/limits/limit-spec.ts";
 import type { ReservationId, ReserveOutcome, SettleOutcome } from "../../ports/limit-store.ts";
+import { readStored } from "./stored-counters.ts";
 
 /** What the scripts call the methods that end a reservation. */
 export const SETTLE_MODE = { settle: 0, release: 1, giveUp: 2 } as const;
@@ -40,9 +41,17 @@ export interface WireRequest {
   readonly subjects: readonly { readonly charges: readonly WireCharge[] }[];
 }
 
-/** A call as a script takes it. */
+/** A call as a script takes it that takes one. */
 export interface EncodedCall {
   readonly keys: readonly string[];
+  readonly request: Buffer;
+}
+
+/** A call as a script takes it that takes several, which share their plans. */
+export interface BatchedCall {
+  readonly keys: readonly string[];
+  readonly plan: Buffer;
+  /** Its first byte is for the number of the plan. */
   readonly request: Buffer;
 }
 
@@ -58,7 +67,30 @@ const scratchBytes = new Uint8Array(scratch.buffer);
 
 /** The layout is described in `subject-state.lua`. Throws `RangeError` for a call with thousands of limits. */
 export function encodeRequest(request: WireRequest): EncodedRequest {
-  const { id, subjects } = request;
+  const { length, hasConcurrency } = writeNumbers(request);
+  const bytes = Buffer.allocUnsafe(ID_BYTES + length * 8);
+  writeId(bytes, 0, request.id);
+  bytes.set(scratchBytes.subarray(0, length * 8), ID_BYTES);
+  return { request: bytes, hasConcurrency };
+}
+
+export function writeId(bytes: Buffer, at: number, { instance, sequence }: ReservationId): void {
+  bytes.writeUIntLE(instance, at, 6);
+  bytes.writeUIntLE(sequence, at + 6, 6);
+}
+
+/** The numbers of a call alone. Throws `RangeError` for a call with thousands of limits. */
+export function encodeNumbers(request: WireRequest): {
+  readonly numbers: Buffer;
+  readonly hasConcurrency: boolean;
+} {
+  const { length, hasConcurrency } = writeNumbers(request);
+  return { numbers: Buffer.from(scratchBytes.subarray(0, length * 8)), hasConcurrency };
+}
+
+/** Fills `scratch`. */
+function writeNumbers(request: WireRequest): { readonly length: number; readonly hasConcurrency: boolean } {
+  const { subjects } = request;
   let charges = 0;
   for (const subject of subjects) charges += subject.charges.length;
   let at = HEADER + subjects.length;
@@ -91,11 +123,7 @@ export function encodeRequest(request: WireRequest): EncodedRequest {
   scratch[3] = keepMs + SLACK_MS;
   scratch[4] = subjects.length;
   scratch[5] = algorithms;
-  const bytes = Buffer.allocUnsafe(ID_BYTES + tail * 8);
-  bytes.writeUIntLE(id.instance, 0, 6);
-  bytes.writeUIntLE(id.sequence, 6, 6);
-  bytes.set(scratchBytes.subarray(0, tail * 8), ID_BYTES);
-  return { request: bytes, hasConcurrency: (algorithms & ALGORITHM_BIT.concurrency) !== 0 };
+  return { length: tail, hasConcurrency: (algorithms & ALGORITHM_BIT.concurrency) !== 0 };
 }
 
 /** Writes what the algorithm needs of its window; calendar boundaries go to `tail`. Returns the new tail. */
@@ -139,6 +167,8 @@ function decodeReadings(numbers: Float64Array, from: number, specs: readonly Lim
   return readings;
 }
 
+const NONE: readonly number[] = [];
+
 function toNumbers(reply: Buffer): Float64Array {
   const numbers = new Float64Array(reply.length / 8);
   new Uint8Array(numbers.buffer).set(reply);
@@ -146,6 +176,8 @@ function toNumbers(reply: Buffer): Float64Array {
 }
 
 export function decodeReply(reply: Buffer, specs: readonly LimitSpec[]): ReserveOutcome {
+  // A reply in doubles begins with the lowest byte of a small one, which is 0.
+  if (reply[0] !== 0) return { kind: "admitted", overShadow: NONE, readings: readStored(reply, specs) };
   const numbers = toNumbers(reply);
   const readings = decodeReadings(numbers, 3, specs);
   switch (numbers[0]) {

@@ -1,9 +1,6 @@
 --[[
 Loads the subjects of a call and looks for its reservation in the first: for calls that are not as common as the fast parts expect.
 ]]
--- An open reservation without its id and holds, and one hold: see subject-state.lua.
-local RECORD, HOLD, RECORD_BYTES, HOLD_BYTES = '<I6i2B', '<I2I6d', 21, 16
-
 local subjects, states, tails, opens
 -- Of the first subject, as they are saved again.
 local openRecords, tombstones
@@ -13,11 +10,21 @@ local standing, step, expiresMs, holds
 local recordAt, recordEnd
 local hasOverflow
 
+local function overflowKey()
+  local instance, sequence = unpackNumbers('<I6I6', id)
+  local first = KEYS[keysBefore + 1]
+  return sub(first, 1, find(first, '}', 1, true)) .. format('r:%.0f:%.0f', instance, sequence)
+end
+
 local function readHolds(bytes, at)
-  local list = {}
-  for i = 0, byte(bytes, at + 20) - 1 do
-    local charge, name, held = unpackNumbers(HOLD, bytes, at + RECORD_BYTES + HOLD_BYTES * i)
-    list[3 * i + 1], list[3 * i + 2], list[3 * i + 3] = charge, name, held
+  local list, count = {}, byte(bytes, at + 20)
+  local charges = at + RECORD_BYTES
+  local names = charges + 2 * count
+  local held = names + 6 * count
+  for i = 0, count - 1 do
+    list[3 * i + 1] = unpackNumbers('<I2', bytes, charges + 2 * i)
+    list[3 * i + 2] = unpackNumbers('<I6', bytes, names + 6 * i)
+    list[3 * i + 3] = unpackNumbers('<d', bytes, held + 8 * i)
   end
   return list
 end
@@ -32,7 +39,11 @@ end
 local function toRecord(atStep, untilMs, list)
   local count = #list / 3
   local pieces = { id .. packNumbers(RECORD, untilMs, atStep, count) }
-  for i = 1, count do pieces[i + 1] = packNumbers(HOLD, list[3 * i - 2], list[3 * i - 1], list[3 * i]) end
+  for i = 1, count do
+    pieces[1 + i] = packNumbers('<I2', list[3 * i - 2])
+    pieces[1 + count + i] = packNumbers('<I6', list[3 * i - 1])
+    pieces[1 + 2 * count + i] = packNumbers('<d', list[3 * i])
+  end
   return table.concat(pieces)
 end
 
@@ -81,22 +92,21 @@ local function lookUp()
   subjects, states, tails, opens = a[5], {}, {}, {}
   openRecords, tombstones, standing, hasOverflow = '', '', 'none', false
   step, expiresMs, holds, recordAt, recordEnd = nil, nil, nil, nil, nil
-  useAlgorithms(KEYS[keysBefore + subjects + 2])
+  useAlgorithms(KEYS[keysBefore + subjects + 1])
   for i = 1, subjects do
     local value = call('GET', KEYS[keysBefore + i])
     if value then
-      local tailAt
-      states[i], tailAt, opens[i] = toState(value)
-      tails[i] = sub(value, tailAt)
+      states[i], tails[i], opens[i] = toState(value)
     end
   end
   local s = states[1]
   if not s then return end
-  openRecords, tombstones = sub(tails[1], 1, opens[1]), sub(tails[1], opens[1] + 1)
+  local tombstonesEnd = #tails[1] - opens[1]
+  tombstones, openRecords = sub(tails[1], 1, tombstonesEnd), sub(tails[1], tombstonesEnd + 1)
   lookThroughOpen()
   if standing == 'none' and isTombstone() then standing = 'closed' end
   if standing ~= 'none' or s[5] <= clockMs then return end
-  local record = call('GET', KEYS[keysBefore + subjects + 1])
+  local record = call('GET', overflowKey())
   if not record then return end
   hasOverflow = true
   local untilMs, atStep = unpackNumbers(RECORD, record, 13)
@@ -115,7 +125,7 @@ local function dropRecord()
 end
 
 local function saveOverflow(record, untilMs)
-  call('SET', KEYS[keysBefore + subjects + 1], record, 'PX', format('%.0f', untilMs - clockMs + SLACK_MS))
+  call('SET', overflowKey(), record, 'PX', format('%.0f', untilMs - clockMs + SLACK_MS))
   local s = states[1]
   if untilMs > s[5] then s[5] = untilMs end
 end
@@ -137,7 +147,7 @@ end
 
 local function saveSubject(i)
   if i == 1 then
-    save(KEYS[keysBefore + 1], states[1], openRecords .. tombstones, #openRecords)
+    save(KEYS[keysBefore + 1], states[1], tombstones .. openRecords, #openRecords)
   else
     save(KEYS[keysBefore + i], states[i], tails[i] or '', opens[i] or 0)
   end

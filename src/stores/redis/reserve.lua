@@ -56,7 +56,7 @@ local function hold(list, untilMs)
   for i = 1, subjects do
     local s, count = states[i], a[6 + i]
     if not s then
-      s = { 0, 0, 5, 0, 0 }
+      s = newState()
       states[i] = s
     end
     local nowMs = effectiveNow(s)

@@ -24,7 +24,7 @@ local function settle(list)
   for i = 1, subjects do
     local s = states[i]
     if not s then
-      s = { 0, 0, 5, 0, 0 }
+      s = newState()
       states[i] = s
     end
     local nowMs = effectiveNow(s)
@@ -56,7 +56,7 @@ return function()
   local isKnown = standing == 'open'
   dropRecord()
   if isKnown or mode == 0 then settle(holds or {}) end
-  if not states[1] then states[1] = { 0, 0, 5, 0, 0 } end
+  if not states[1] then states[1] = newState() end
   if mode < 2 then
     local buried = not hasOverflow and bury(tombstones)
     if buried then
@@ -65,7 +65,7 @@ return function()
       saveOverflow(toRecord(-1, clockMs + CLOSED_MEMORY_MS, {}), clockMs + CLOSED_MEMORY_MS)
     end
   elseif hasOverflow then
-    call('DEL', KEYS[keysBefore + subjects + 1])
+    call('DEL', overflowKey())
   end
 
   saveSubject(1)

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import type { LimitSpec } from "../../../src/core/limits/limit-spec.ts";
-import type { ReservationId, ReserveRequest, SettleRequest } from "../../../src/ports/limit-store.ts";
+import type {
+  ReadRequest,
+  ReservationId,
+  ReserveRequest,
+  SettleRequest,
+} from "../../../src/ports/limit-store.ts";
 import { CounterTable } from "../../../src/stores/memory/counter-table.ts";
 import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-store.ts";
 import type { RedisLimitStore } from "../../../src/stores/redis/redis-limit-store.ts";
@@ -156,8 +161,11 @@ class Pair {
     await this.#store.beat(instance, LEASE_MS);
   }
 
-  async compareReadings(): Promise<void> {
-    const requests = this.#keys.map((key) => ({ key, specs: this.specs }));
+  compareReadings(): Promise<void> {
+    return this.compare(this.#keys.map((key) => ({ key, specs: this.specs })));
+  }
+
+  async compare(requests: readonly ReadRequest[]): Promise<void> {
     assert.deepEqual(await this.#store.read(requests), this.reference.read(requests, this.clock.nowMs()));
   }
 
@@ -222,6 +230,50 @@ describe("RedisLimitStore", () => {
         },
       ),
       runs(250),
+    );
+  });
+
+  test("RedisLimitStore answers calls on rolling windows, which it decides in one pass, as core does (L11)", async () => {
+    const action = fc.record({
+      clockMs: fc.oneof(
+        { weight: 6, arbitrary: fc.integer({ min: 0, max: 40 }) },
+        { weight: 2, arbitrary: fc.integer({ min: 40, max: 300 }) },
+        { weight: 1, arbitrary: fc.integer({ min: -30, max: 2_000 }) },
+      ),
+      // As many are closed as are opened, so that some are open in any sub-window.
+      kind: fc.constantFrom("reserve", "reserve", "reserve", "settle", "settle", "release"),
+      from: fc.nat(2),
+      limits: fc.integer({ min: 1, max: 3 }),
+      holds: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }),
+      actual: fc.array(fc.nat(6), { minLength: 1, maxLength: 4 }),
+      pick: fc.nat(20),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { minLength: 20, maxLength: 80 }), async (history) => {
+        const pair = new Pair(client, [0]);
+        clock = pair.clock;
+        const specs = [rolling(90, 1_000), rolling(150, 3_000), rolling(1e9, 60_000)];
+        const keys = ["own", "shared"].map((name) => `user=${process.pid}-pass-${round++}-${name}`);
+        for (const { clockMs, kind, from, limits, holds, actual, pick } of history) {
+          pair.clock.advance(clockMs);
+          const chosen = pair.open[pick % Math.max(1, pair.open.length)];
+          if (kind === "reserve" || chosen === undefined) {
+            const some = specs.slice(from, from + limits);
+            const charges = some.map((spec, i) => ({
+              spec,
+              hold: holds[i % holds.length],
+              need: holds[i % holds.length] + (pick === 0 ? 1 : 0),
+            }));
+            const subjects = keys.slice(0, pick % 4 === 0 ? 2 : 1).map((key) => ({ key, charges }));
+            await pair.reserve({ id: pair.nextId(0), ttlMs: TTL_MS, subjects });
+          } else {
+            pair.open = pair.open.filter((request) => request !== chosen);
+            await pair.end(kind === "release" ? "release" : "settle", chosen, actual);
+          }
+          await pair.compare(keys.map((key) => ({ key, specs })));
+        }
+      }),
+      runs(100),
     );
   });
 

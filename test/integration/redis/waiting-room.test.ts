@@ -287,7 +287,7 @@ class Pair {
       ttlMs: TTL_MS,
       subjects: call.subjects,
     });
-    const keys = [...this.#keys(call), this.#realms.reservation(0, call.id.instance, call.id.sequence)];
+    const keys = [...this.#keys(call)];
     if (hasConcurrency) keys.push(this.#realms.gateways(0));
     const { dueMs, reply } = await this.#run(encodeEnter(call, BOUNDS, { keys, request }));
     const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
