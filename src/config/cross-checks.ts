@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { exactDuration } from "../core/duration.ts";
 import { checkAlerts, checkLimitAlerts, warnOfNoAlerts } from "./alert-checks.ts";
 import { parseDuration } from "./duration.ts";
-import { NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./field-schemas.ts";
+import { MIN_SHARE_DEFAULTS, NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./field-schemas.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import { checkLimit, type LimitPlace, limitName } from "./limit-checks.ts";
 import { warnOfNotBuilt } from "./not-built.ts";
@@ -20,6 +20,7 @@ export function crossCheck(file: RawMap, report: Report): void {
   checkProviders(file, report);
   checkPlans(file, report);
   checkLimits(file, report);
+  checkMinShares(file, report);
   checkIdentity(file, report);
   checkAliases(asMap(file.aliases), report);
   checkPrices(file, report);
@@ -132,6 +133,21 @@ function checkPlans(file: RawMap, report: Report): void {
       report({ path: [...path, "max_wait"], shows: "value", message: `allowed: from 1ms to ${most}` });
     }
   }
+}
+
+/** What is promised to lower priorities must leave most of the service to whoever is first, or priorities turn round. */
+const MIN_SHARES_MAX = 0.9;
+
+function checkMinShares(file: RawMap, report: Report): void {
+  const shares = { ...MIN_SHARE_DEFAULTS, ...asMap(file.min_share) };
+  const sum = Object.values(shares).reduce<number>((all, share) => all + Number(share), 0);
+  if (sum <= MIN_SHARES_MAX) return;
+  const message = `all shares together are ${Math.round(100 * sum)} %; allowed: up to ${100 * MIN_SHARES_MAX} %, the defaults (${Object.entries(
+    MIN_SHARE_DEFAULTS,
+  )
+    .map(([priority, share]) => `${priority}: ${share}`)
+    .join(", ")}) included`;
+  report({ path: ["min_share"], atKey: true, message });
 }
 
 function checkLimits(file: RawMap, report: Report): void {

@@ -22,3 +22,6 @@ export const duration = () =>
 export const count = (allowed: string) => z.int({ error: allowed }).min(1, { error: allowed });
 export const oneOf = <const T extends readonly string[]>(...values: T) =>
   z.enum(values, { error: `one of ${values.join(", ")}` });
+
+/** Of what is served, by priority; the schema fills them in, and `cross-checks.ts` adds them up. */
+export const MIN_SHARE_DEFAULTS = { high: 0.1, normal: 0.1, low: 0.05 } as const;

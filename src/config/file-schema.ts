@@ -15,6 +15,7 @@ import {
   count,
   duration,
   identifier,
+  MIN_SHARE_DEFAULTS,
   NAME_PATTERN,
   name,
   oneOf,
@@ -35,13 +36,15 @@ const MIB = 1_048_576;
 
 const PRIORITY_NAMES = ["low", "normal", "high", "critical"] as const;
 
+const WEIGHT_ALLOWED = "a number from 0.001 to 1000";
+
 const planSchema = z
   .strictObject({
     priority: oneOf(...PRIORITY_NAMES).default("normal"),
     weight: z
-      .number({ error: "a number above 0, up to 1000" })
-      .positive({ error: "a number above 0, up to 1000" })
-      .max(1_000, { error: "a number above 0, up to 1000" })
+      .number({ error: WEIGHT_ALLOWED })
+      .min(0.001, { error: WEIGHT_ALLOWED })
+      .max(1_000, { error: WEIGHT_ALLOWED })
       .default(1)
       .describe("Share inside a priority."),
     limits: z
@@ -187,7 +190,11 @@ const minShare = (share: number) =>
     .default(share);
 
 const minShareSchema = z
-  .strictObject({ high: minShare(0.1), normal: minShare(0.1), low: minShare(0.05) })
+  .strictObject({
+    high: minShare(MIN_SHARE_DEFAULTS.high),
+    normal: minShare(MIN_SHARE_DEFAULTS.normal),
+    low: minShare(MIN_SHARE_DEFAULTS.low),
+  })
   .describe("The share of all service that a priority's waiting calls get though higher ones could take it.");
 
 const text = (allowed: string, parse: (value: string) => unknown) =>

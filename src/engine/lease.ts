@@ -4,8 +4,8 @@ import type { LimitStore, ReservationId } from "../ports/limit-store.ts";
 
 /** How long a dead gateway's concurrency stays taken (L9). */
 export const LEASE_MS = 30_000;
-/** Three tries before a lease runs out. */
-const BEAT_MS = LEASE_MS / 3;
+/** So that other gateways are known soon, with whom limits are shared out while the store is away, and a lease that the store has lost is had again soon. */
+const BEAT_MS = LEASE_MS / 10;
 /** While the store is away: soon enough that nobody notices that it is back. And once after the start, to learn of gateways that started together. */
 const RETRY_MS = 1_000;
 /** `randomInt` takes no more than 48 bits, and no more are needed: a collision within a lease takes ten million gateways. */

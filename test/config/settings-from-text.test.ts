@@ -173,6 +173,12 @@ const WRONG: readonly (readonly [marked: string, key: string, words: string])[] 
     "8 or more printable ASCII characters",
   ],
   ["▸planz: {}", "planz", 'unknown key "planz"; did you mean "plans"? allowed: listen, admin'],
+  [
+    "▸min_share: { high: 0.5, normal: 0.4 }",
+    "min_share",
+    "all shares together are 95 %; allowed: up to 90 %",
+  ],
+  ["plans: { a: { weight: ▸1e-307 } }", "plans.a.weight", "a number from 0.001 to 1000"],
   ["bounds: { ▸bodyBytesMax: 1 }", "bounds.bodyBytesMax", 'did you mean "body_bytes_max"?'],
   ["listen: ▸1.2.3.4", "listen", 'found "1.2.3.4"; allowed: HOST:PORT'],
   ["plans: ▸3", "plans", "found 3; allowed: a mapping"],
