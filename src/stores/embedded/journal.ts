@@ -1,8 +1,8 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { OperationalError } from "../../core/operational-error.ts";
 import { JOURNAL_VERSION } from "./journal-codec.ts";
+import { makeDirectory } from "./make-directory.ts";
 
 /** `process`: survives the death of the process (11 µs a commit). `machine`: also a power cut (an fsync a commit). */
 export type Durability = "process" | "machine";
@@ -101,7 +101,7 @@ export class Journal {
 
 function openDatabase(directory: string, durability: Durability): DatabaseSync {
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     const database = new DatabaseSync(join(directory, "sluice.db"));
     database.exec(`
       PRAGMA locking_mode = EXCLUSIVE;
