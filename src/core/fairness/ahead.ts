@@ -2,13 +2,6 @@ import type { Contest } from "./contest.ts";
 import type { Lane } from "./lane.ts";
 import type { PermitRequest } from "./permit.ts";
 
-/** What a call needs, by charge. */
-export function needsOf({ subjects }: PermitRequest): number[] {
-  const needs: number[] = [];
-  for (const { charges } of subjects) for (const { need } of charges) needs.push(need);
-  return needs;
-}
-
 /** Whether a call asks for less of what another one has no room for under `key`, which both share in the same contest: only then can it fit. */
 export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, key: string): boolean {
   for (let i = 0; i < subjects.length; i++) {
@@ -23,20 +16,6 @@ export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, k
     }
   }
   return false;
-}
-
-/** Adds what a call needs to the sums of where it waits, or (`sign` −1) takes it out again. */
-export function weigh(lane: Lane, { subjects, isShared }: PermitRequest, sign: 1 | -1): void {
-  const load = lane.contest.loads[lane.flow.band];
-  let charge = 0;
-  let shared = 0;
-  for (let i = 0; i < subjects.length; i++) {
-    for (const { need } of subjects[i].charges) {
-      lane.needs[charge++] += sign * need;
-      if (isShared[i]) load.needs[shared++] += sign * need;
-    }
-  }
-  load.calls += sign;
 }
 
 /** Of what waits in a band, the part that a flow of `weight` finds in front of its own `own`: while that is served, the others get their shares too. */

@@ -1,17 +1,25 @@
 import { neverFits } from "../limits/combine.ts";
 import type { Priority } from "../policy/policy.ts";
-import { aheadOf, asksForLess, callsAhead, needsOf } from "./ahead.ts";
+import { aheadOf, asksForLess, callsAhead } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
 import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
-import { bandOf, noNeeds, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
+import {
+  bandOf,
+  needsOf,
+  noNeeds,
+  type PermitRequest,
+  PRIORITIES,
+  type RoomBounds,
+  type Turned,
+} from "./permit.ts";
 import { Places } from "./places.ts";
 import type { Flow } from "./service-order.ts";
 
-/** What the room asks of the limits. */
+/** What the room asks of the limits: synchronous. */
 export interface PermitLimits<Outcome> {
-  /** Holds everything that the call asks for, or nothing. */
-  reserve(request: PermitRequest, nowMs: number): Attempt<Outcome>;
+  /** Holds everything that the call asks for, or nothing. `waits`: it is in the room already, where nobody reads the outcome of a refusal. */
+  reserve(request: PermitRequest, nowMs: number, waits: boolean): Attempt<Outcome>;
   /** As `expectedWait` of core/limits. */
   expectedWait(request: PermitRequest, ahead: readonly number[], serviceMs: number, nowMs: number): number;
 }
@@ -83,6 +91,7 @@ export class WaitingRoom<Outcome> {
   #minShares: readonly number[] = PRIORITIES.map(() => 0);
   /** Who may overtake: one list for all looks, which are many. */
   readonly #found: Lane[] = [];
+  readonly #isInLine = (band: number): boolean => this.#places.inLine(band) > 0;
 
   /** `granted` is called while another method runs, and must not call the room. */
   constructor(limits: PermitLimits<Outcome>, granted: (ticket: Ticket, outcome: Outcome) => void) {
@@ -104,7 +113,7 @@ export class WaitingRoom<Outcome> {
   enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome> {
     this.#minShares = bounds.minShares;
     // The common case: nobody waits.
-    let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs) : undefined;
+    let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs, false) : undefined;
     if (attempt?.kind === "granted") return { kind: "granted", outcome: attempt.outcome, isCounted: false };
     const band = bandOf(request.priority);
     const flow = this.#places.orders[band].candidate(request.flow, request.weight);
@@ -113,7 +122,7 @@ export class WaitingRoom<Outcome> {
     if (queued === undefined && attempt === undefined) {
       const overtaken = this.#overtakenBy(request, flow, contest);
       if (overtaken !== undefined) {
-        attempt = this.#limits.reserve(request, nowMs);
+        attempt = this.#limits.reserve(request, nowMs, false);
         if (attempt.kind === "granted") {
           for (const head of overtaken) head.overtakeLeft -= request.size;
           this.#count(flow, request.size);
@@ -123,14 +132,15 @@ export class WaitingRoom<Outcome> {
       }
     }
     // Nobody waits for what will not come; the limits are asked what to say of it.
-    if (attempt === undefined && neverFits(request.subjects)) attempt = this.#limits.reserve(request, nowMs);
+    if (attempt === undefined && neverFits(request.subjects))
+      attempt = this.#limits.reserve(request, nowMs, false);
     const turned = this.#turn(request, flow, bounds, attempt, nowMs, queued, contest);
     if (turned.kind === "turned") {
       this.#places.contests.dropIdle(contest);
       return turned;
     }
     const ticket = new Ticket(request, nowMs);
-    this.#join(ticket, queued ?? this.#places.open(flow, contest, request), attempt, nowMs);
+    this.#join(ticket, queued ?? this.#places.open(flow, contest), attempt, nowMs);
     return { kind: "waiting", ticket, expectedMs: turned.waitMs };
   }
 
@@ -141,7 +151,7 @@ export class WaitingRoom<Outcome> {
     const wasHead = lane.head === ticket;
     this.#remove(ticket);
     if (!wasHead) return;
-    if (lane.tickets.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
+    if (lane.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
     // Those whom it held up may have held up others.
     this.#dispatch(this.#places.contests.withRivals([lane.contest]), nowMs);
   }
@@ -183,13 +193,15 @@ export class WaitingRoom<Outcome> {
   look(ticket: Ticket, nowMs: number): { readonly position: number; readonly expectedMs: number } {
     const { request, lane } = ticket;
     if (lane === undefined) return { position: 0, expectedMs: 0 };
-    const before = lane.tickets.slice(0, lane.tickets.indexOf(ticket));
+    let before = 0;
     const needs = noNeeds(request);
-    for (const other of before) {
+    for (const other of lane) {
+      if (other === ticket) break;
+      before += 1;
       for (const [charge, need] of needsOf(other.request).entries()) needs[charge] += need;
     }
     const ahead = aheadOf(request, lane.flow, lane.contest, needs, 0, true);
-    const calls = callsAhead(lane, before.length);
+    const calls = callsAhead(lane, before);
     const { serviceMs } = lane.contest;
     return { position: calls + 1, expectedMs: this.#limits.expectedWait(request, ahead, serviceMs, nowMs) };
   }
@@ -254,7 +266,7 @@ export class WaitingRoom<Outcome> {
     const { flow, contest } = lane;
     this.#places.join(ticket, lane);
     this.#shares.joined(flow.band, request.size);
-    if (lane.tickets.length > 1) return;
+    if (lane.length > 1) return;
     if (attempt?.kind === "refused") this.#blocked(lane, attempt, nowMs);
     // Behind somebody who is waited for; where that is not so any more, its turn is now.
     else if (contest.dueMs === 0) this.#places.setDue(contest, nowMs);
@@ -325,6 +337,7 @@ export class WaitingRoom<Outcome> {
   /** Serves smaller calls in front of a head that has to wait for room under `key`, as far as it can be asked to let them. */
   #overtake(lane: Lane, key: string, nowMs: number): void {
     const { contest, head } = lane;
+    if (!contest.mayAskForLess(head.request, key)) return;
     // What is as large as something that did not fit does not fit either.
     let failed = head.request.size;
     while (head.overtakeLeft > 0) {
@@ -363,7 +376,7 @@ export class WaitingRoom<Outcome> {
   /** Serves the lane's head if it fits; else says what it waits for. */
   #try(lane: Lane, nowMs: number): Attempt<Outcome> {
     const { head, flow } = lane;
-    const attempt = this.#limits.reserve(head.request, nowMs);
+    const attempt = this.#limits.reserve(head.request, nowMs, true);
     if (attempt.kind === "granted") {
       this.#remove(head);
       this.#count(flow, head.request.size);
@@ -397,6 +410,6 @@ export class WaitingRoom<Outcome> {
   #count(flow: Flow, size: number): void {
     flow.unsettled += 1;
     this.#places.recount(flow, size);
-    this.#shares.served(flow.band, size, this.#minShares, (band) => this.#places.inLine(band) > 0);
+    this.#shares.served(flow.band, size, this.#minShares, this.#isInLine);
   }
 }
