@@ -14,6 +14,8 @@ export class Ticket {
   readonly enteredMs: number;
   /** How much may still be served before it out of turn. */
   overtakeLeft: number;
+  /** Calls came in this order. Written by `Places` only. */
+  sequence = 0;
   /** Where it waits; undefined once it does not. */
   lane: Lane | undefined = undefined;
   /** Its neighbours in the lane. Written by the lane only. */

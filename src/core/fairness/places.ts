@@ -68,6 +68,8 @@ export class Places {
   join(ticket: Ticket, lane: Lane): void {
     const { request } = ticket;
     const { flow } = lane;
+    this.#sequence += 1;
+    ticket.sequence = this.#sequence;
     lane.append(ticket);
     lane.contest.weigh(request, flow.band, 1);
     this.#waiting += 1;

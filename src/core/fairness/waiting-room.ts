@@ -35,7 +35,7 @@ export type Attempt<Outcome> =
       readonly limiting: number;
     };
 
-export type Entry<Outcome> =
+export type Entry<Outcome, Waiter extends Ticket = Ticket> =
   /** `isCounted`: whether its service was counted, so that its correction is wanted. */
   | { readonly kind: "granted"; readonly outcome: Outcome; readonly isCounted: boolean }
   /** `outcome` is there where the limits were asked. */
@@ -45,7 +45,7 @@ export type Entry<Outcome> =
       readonly waitMs: number;
       readonly outcome: Outcome | undefined;
     }
-  | { readonly kind: "waiting"; readonly ticket: Ticket; readonly expectedMs: number };
+  | { readonly kind: "waiting"; readonly ticket: Waiter; readonly expectedMs: number };
 
 /** A call that was counted: by how much it used more (or less: negative) than its size. */
 export interface Served {
@@ -63,6 +63,9 @@ interface Saved {
   readonly contest: Contest;
   readonly key: string;
 }
+
+const plainTicket = <Waiter extends Ticket>(request: PermitRequest, nowMs: number): Waiter =>
+  new Ticket(request, nowMs) as Waiter;
 
 /** A moving average over about ten calls. */
 const SERVICE_GAIN = 0.1;
@@ -83,9 +86,10 @@ function removeAt(contests: Contest[], index: number): void {
  * stays below what it will have then; so all counters of one line are within L ÷ w of each other, before and after. (Sheng et al., OSDI 2024, for
  * one server that never has a head that does not fit.) Service is what was expected of a call; what it turned out to be is corrected when it ends.
  */
-export class WaitingRoom<Outcome> {
+export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
   readonly #limits: PermitLimits<Outcome>;
-  readonly #granted: (ticket: Ticket, outcome: Outcome) => void;
+  readonly #granted: (ticket: Waiter, outcome: Outcome) => void;
+  readonly #ticketOf: (request: PermitRequest, nowMs: number) => Waiter;
   readonly #places = new Places();
   readonly #shares = new MinimumShares(PRIORITIES.length);
   #minShares: readonly number[] = PRIORITIES.map(() => 0);
@@ -93,10 +97,18 @@ export class WaitingRoom<Outcome> {
   readonly #found: Lane[] = [];
   readonly #isInLine = (band: number): boolean => this.#places.inLine(band) > 0;
 
-  /** `granted` is called while another method runs, and must not call the room. */
-  constructor(limits: PermitLimits<Outcome>, granted: (ticket: Ticket, outcome: Outcome) => void) {
+  /**
+   * `granted` is called while another method runs, and must not call the room. `ticketOf` makes the ticket of a call that has to wait, for an owner who keeps more
+   * in it.
+   */
+  constructor(
+    limits: PermitLimits<Outcome>,
+    granted: (ticket: Waiter, outcome: Outcome) => void,
+    ticketOf: (request: PermitRequest, nowMs: number) => Waiter = plainTicket,
+  ) {
     this.#limits = limits;
     this.#granted = granted;
+    this.#ticketOf = ticketOf;
   }
 
   /** How many calls wait. */
@@ -110,7 +122,7 @@ export class WaitingRoom<Outcome> {
   }
 
   /** Serves a call at once where it fits and is not in front of anybody, else lets it wait if it can be served in time. */
-  enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome> {
+  enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome, Waiter> {
     this.#minShares = bounds.minShares;
     // The common case: nobody waits.
     let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs, false) : undefined;
@@ -139,7 +151,7 @@ export class WaitingRoom<Outcome> {
       this.#places.contests.dropIdle(contest);
       return turned;
     }
-    const ticket = new Ticket(request, nowMs);
+    const ticket = this.#ticketOf(request, nowMs);
     this.#join(ticket, queued ?? this.#places.open(flow, contest), attempt, nowMs);
     return { kind: "waiting", ticket, expectedMs: turned.waitMs };
   }
@@ -187,6 +199,14 @@ export class WaitingRoom<Outcome> {
     const changed = this.#places.takeDueLanes(nowMs).map(({ contest }) => contest);
     changed.push(...this.#places.takeDueContests(nowMs));
     this.#dispatch(changed, nowMs);
+  }
+
+  /** The calls of a flow that wait, first to last. */
+  waitingOf(flow: string, priority: Priority): readonly Waiter[] {
+    const known = this.#places.orders[bandOf(priority)].find(flow);
+    if (known === undefined) return [];
+    const tickets = [...this.#places.ticketsOf(known)] as Waiter[];
+    return tickets.sort((a, b) => a.sequence - b.sequence);
   }
 
   /** How many calls are served before this one, itself included, and how long that takes, as far as can be told. */
@@ -380,7 +400,7 @@ export class WaitingRoom<Outcome> {
     if (attempt.kind === "granted") {
       this.#remove(head);
       this.#count(flow, head.request.size);
-      this.#granted(head, attempt.outcome);
+      this.#granted(head as Waiter, attempt.outcome);
     } else {
       this.#blocked(lane, attempt, nowMs);
     }

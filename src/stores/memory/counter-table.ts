@@ -28,6 +28,7 @@ export interface ChangeListener {
   reservationChanged(id: ReservationId, reservation: OpenReservation | "closed"): void;
 }
 
+const NO_READINGS: readonly LimitReading[] = [];
 const NOBODY: ChangeListener = { subjectChanged: () => {}, reservationChanged: () => {} };
 
 /** A sweep looks at one subject in so many, so that a hundred sweeps have seen them all … */
@@ -57,7 +58,8 @@ export class CounterTable {
 
   readonly #isAlive = (instance: number): boolean => (this.#leases.get(instance) ?? 0) > this.#nowMs;
 
-  reserve(request: ReserveRequest, nowMs: number): ReserveOutcome {
+  /** `isAsked`: somebody reads the readings of a refusal; else there are none. */
+  reserve(request: ReserveRequest, nowMs: number, isAsked = true): ReserveOutcome {
     this.#nowMs = nowMs;
     const { id, subjects } = request;
     const states = this.#states(subjects);
@@ -68,7 +70,9 @@ export class CounterTable {
     }
     followClock(states, subjects, nowMs);
     const verdict = decide(states, subjects, nowMs, this.#isAlive);
-    if (verdict.kind !== "admitted") return withReadings(verdict, this.#readings(states, subjects, nowMs));
+    if (verdict.kind !== "admitted") {
+      return withReadings(verdict, isAsked ? this.#readings(states, subjects, nowMs) : NO_READINGS);
+    }
     const reservation: OpenReservation = { expiresMs: nowMs + request.ttlMs, step: 0, holds: [] };
     const held = this.#hold(states, subjects, reservation, id, nowMs);
     return withReadings(verdict, this.#readings(held, subjects, nowMs));
