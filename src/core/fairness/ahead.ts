@@ -1,6 +1,6 @@
 import type { Contest } from "./contest.ts";
 import type { Lane } from "./lane.ts";
-import type { PermitRequest } from "./permit.ts";
+import { noNeeds, type PermitRequest } from "./permit.ts";
 
 /** Whether a call asks for less of what another one has no room for under `key`, which both share in the same contest: only then can it fit. */
 export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, key: string): boolean {
@@ -29,27 +29,29 @@ function turnsAhead(own: number, need: number, waiting: number, weights: number,
  * `isIn` is whether the call itself waits already, and is part of what does.
  */
 export function aheadOf(
-  { subjects, isShared }: PermitRequest,
+  request: PermitRequest,
   flow: { readonly band: number; readonly weight: number },
   contest: Contest,
   own: readonly number[] | undefined,
   joining: number,
   isIn: boolean,
 ): number[] {
-  const ahead: number[] = [];
+  const ahead = noNeeds(request);
+  const { subjects, isShared } = request;
   const load = contest.loads[flow.band];
+  let charge = 0;
   let shared = 0;
   for (let i = 0; i < subjects.length; i++) {
     for (const { need } of subjects[i].charges) {
-      const mine = own === undefined ? 0 : own[ahead.length];
+      const mine = own === undefined ? 0 : own[charge];
       if (!isShared[i]) {
-        ahead.push(mine);
+        ahead[charge++] = mine;
         continue;
       }
       let higher = 0;
       for (let band = 0; band < flow.band; band++) higher += contest.loads[band].needs[shared];
       const waiting = load.needs[shared] - (isIn ? need : 0);
-      ahead.push(higher + turnsAhead(mine, need, waiting, load.weight + joining, flow.weight));
+      ahead[charge++] = higher + turnsAhead(mine, need, waiting, load.weight + joining, flow.weight);
       shared += 1;
     }
   }

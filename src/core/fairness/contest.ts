@@ -37,7 +37,9 @@ export class Contest {
   readonly slot: number;
   /** How many lanes wait for it, in line or asleep. */
   lanes = 0;
-  /** The last look at who is next that it took part in. Written by `Contests` only, as are the next. */
+  /** Its index in the list of all. Written by `Contests` only, as are the next. */
+  at = -1;
+  /** The last look at who is next that it took part in. */
   look = 0;
   /** It and all over something that is contested in it too, as of `rivalsVersion`. */
   rivals: readonly Contest[] = [];
@@ -128,7 +130,7 @@ const NOBODY: readonly Contest[] = [];
 export class Contests {
   readonly #lanes: LaneSlots;
   readonly #slots = new Slots<Contest>();
-  readonly #all = new Set<Contest>();
+  readonly #all: Contest[] = [];
   /** Those that share limits under the same keys, if not the same limits. */
   readonly #byKeys = new Map<string, Contest[]>();
   /** By the key of something shared. */
@@ -148,11 +150,12 @@ export class Contests {
 
   /** How many there are. */
   get size(): number {
-    return this.#all.size;
+    return this.#all.length;
   }
 
-  [Symbol.iterator](): Iterator<Contest> {
-    return this.#all.values();
+  /** In no order. */
+  get all(): readonly Contest[] {
+    return this.#all;
   }
 
   /** The contest of a call. One that nobody takes part in is forgotten by `dropIdle`. */
@@ -161,7 +164,7 @@ export class Contests {
     const alike = this.#byKeys.get(keys);
     if (alike !== undefined) for (const known of alike) if (known.isFor(request)) return known;
     const contest = new Contest(request, this.#lanes, this.#slotOf);
-    this.#all.add(contest);
+    contest.at = this.#all.push(contest) - 1;
     this.#version += 1;
     if (alike === undefined) this.#byKeys.set(keys, [contest]);
     else alike.push(contest);
@@ -179,7 +182,7 @@ export class Contests {
 
   /** These contests and all over something that is contested in one of them too: each once. The list is the caller's. */
   withRivals(contests: readonly Contest[]): Contest[] {
-    if (contests.length === 1) return [...this.#rivalsOf(contests[0])];
+    if (contests.length === 1) return this.rivalsOf(contests[0]).slice();
     this.#look += 1;
     const all: Contest[] = [];
     this.#collect(contests, all);
@@ -189,7 +192,8 @@ export class Contests {
     return all;
   }
 
-  #rivalsOf(contest: Contest): readonly Contest[] {
+  /** The contest and all over something that is contested in it too. */
+  rivalsOf(contest: Contest): readonly Contest[] {
     if (contest.rivalsVersion === this.#version) return contest.rivals;
     this.#look += 1;
     const all: Contest[] = [];
@@ -211,7 +215,13 @@ export class Contests {
   }
 
   dropIdle(contest: Contest): void {
-    if (contest.lanes > 0 || !this.#all.delete(contest)) return;
+    if (contest.lanes > 0 || contest.at === -1) return;
+    const last = this.#all.pop() as Contest;
+    if (last !== contest) {
+      this.#all[contest.at] = last;
+      last.at = contest.at;
+    }
+    contest.at = -1;
     this.#version += 1;
     this.#slots.give(contest.slot);
     const keys = contest.shared.join(SEPARATOR);

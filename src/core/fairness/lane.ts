@@ -29,14 +29,14 @@ export class Ticket {
   }
 }
 
-/** Calls of one flow that ask for the same limits: first come, first served. Open while at least one waits. */
+/** Calls of one flow that ask for the same limits: first come, first served. Open while at least one waits; then it can be opened for others. */
 export class Lane {
-  readonly flow: Flow;
-  readonly contest: Contest;
-  /** The flow's when the lane was made. */
-  readonly weight: number;
-  /** Lanes were made in this order. */
-  readonly sequence: number;
+  flow: Flow;
+  contest: Contest;
+  /** The flow's when the lane was opened. */
+  weight = 1;
+  /** Lanes were opened in this order. */
+  sequence = 0;
   /** Its number in all heaps. */
   readonly slot: number;
   /** The flow's next lane. Written by `Places` only. */
@@ -50,12 +50,19 @@ export class Lane {
   #head: Ticket | undefined = undefined;
   #last: Ticket | undefined = undefined;
 
-  constructor(flow: Flow, contest: Contest, sequence: number, slotOf: (lane: Lane) => number) {
+  constructor(flow: Flow, contest: Contest, slotOf: (lane: Lane) => number) {
+    this.flow = flow;
+    this.contest = contest;
+    this.slot = slotOf(this);
+  }
+
+  /** For calls of this flow and this contest, the first of which is appended at once. Only of a lane where nobody waits. */
+  open(flow: Flow, contest: Contest, sequence: number): void {
     this.flow = flow;
     this.weight = flow.weight;
     this.contest = contest;
     this.sequence = sequence;
-    this.slot = slotOf(this);
+    this.#needs = undefined;
   }
 
   /** First in line. Only of an open lane. */

@@ -5,6 +5,8 @@ import { type PermitRequest, PRIORITIES } from "./permit.ts";
 import { type Flow, ServiceOrder } from "./service-order.ts";
 
 const NOBODY: readonly Lane[] = [];
+/** More lanes than this are seldom left at once, before others are opened. */
+const CLOSED_MAX = 1_000;
 
 /** Who waits where, and until when: the room's books, without an opinion about whose turn it is. */
 export class Places {
@@ -14,6 +16,8 @@ export class Places {
   readonly orders: readonly ServiceOrder[] = PRIORITIES.map((_, band) => new ServiceOrder(band));
   /** Lanes that sleep, by the keys that are theirs alone. */
   readonly #sleeping = new Map<string, Set<Lane>>();
+  /** Lanes to be opened again: in a busy room one is left as often as one is opened, and they live for long. */
+  readonly #closed: Lane[] = [];
   readonly #dueLanes = new IndexedHeap<Lane>(this.#lanes);
   readonly #dueContests = new IndexedHeap<Contest>(this.contests.slots);
   /** By band. */
@@ -57,7 +61,8 @@ export class Places {
   /** A new lane, to be joined at once. */
   open(flow: Flow, contest: Contest): Lane {
     this.#sequence += 1;
-    const lane = new Lane(flow, contest, this.#sequence, this.#slotOf);
+    const lane = this.#closed.pop() ?? new Lane(flow, contest, this.#slotOf);
+    lane.open(flow, contest, this.#sequence);
     contest.lanes += 1;
     contest.loads[flow.band].weight += lane.weight;
     lane.sibling = flow.lane;
@@ -97,7 +102,8 @@ export class Places {
       return;
     }
     this.#unline(lane);
-    this.#lanes.give(lane.slot);
+    if (this.#closed.length < CLOSED_MAX) this.#closed.push(lane);
+    else this.#lanes.give(lane.slot);
     contest.loads[flow.band].weight -= lane.weight;
     contest.lanes -= 1;
     withoutLane(flow, lane);

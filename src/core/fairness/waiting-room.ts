@@ -64,8 +64,18 @@ interface Saved {
   readonly key: string;
 }
 
+const NO_SAVED: readonly Saved[] = [];
+const NO_HEADS: readonly Ticket[] = [];
+
 const plainTicket = <Waiter extends Ticket>(request: PermitRequest, nowMs: number): Waiter =>
   new Ticket(request, nowMs) as Waiter;
+
+/** A list of one is made as such: one that grows is made for many. */
+function withOne<T>(list: T[] | undefined, one: T): T[] {
+  if (list === undefined) return [one];
+  if (list[list.length - 1] !== one) list.push(one);
+  return list;
+}
 
 /** A moving average over about ten calls. */
 const SERVICE_GAIN = 0.1;
@@ -146,14 +156,16 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     // Nobody waits for what will not come; the limits are asked what to say of it.
     if (attempt === undefined && neverFits(request.subjects))
       attempt = this.#limits.reserve(request, nowMs, false);
-    const turned = this.#turn(request, flow, bounds, attempt, nowMs, queued, contest);
-    if (turned.kind === "turned") {
+    const expectedMs = this.#expected(request, flow, attempt, nowMs, queued, contest);
+    const turned = this.#turned(request, flow, bounds, attempt, expectedMs);
+    if (turned !== undefined) {
       this.#places.contests.dropIdle(contest);
-      return turned;
+      const waitMs = turned === "never_fits" ? 0 : Math.max(1, expectedMs);
+      return { kind: "turned", reason: turned, waitMs, outcome: attempt?.outcome };
     }
     const ticket = this.#ticketOf(request, nowMs);
     this.#join(ticket, queued ?? this.#places.open(flow, contest), attempt, nowMs);
-    return { kind: "waiting", ticket, expectedMs: turned.waitMs };
+    return { kind: "waiting", ticket, expectedMs };
   }
 
   /** The call does not wait any more. Who was behind it is next. */
@@ -180,18 +192,18 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
       this.#places.recount(flow, served.correction);
     }
     if (this.#places.waiting === 0) return;
-    const changed: Contest[] = [];
+    let changed: Contest[] | undefined;
     for (const key of keys) {
       for (const lane of this.#places.sleepers(key)) {
         this.#places.wake(lane);
-        changed.push(lane.contest);
+        changed = withOne(changed, lane.contest);
       }
       for (const contest of this.#places.contests.sharing(key)) {
         contest.serviceMs += (contest.serviceMs === 0 ? 1 : SERVICE_GAIN) * (openMs - contest.serviceMs);
-        changed.push(contest);
+        changed = withOne(changed, contest);
       }
     }
-    if (changed.length > 0) this.#dispatch(changed, nowMs);
+    if (changed !== undefined) this.#dispatch(changed, nowMs);
   }
 
   /** Serves whoever can be by now. */
@@ -230,12 +242,12 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
    * The heads that a call would overtake if it went now; undefined where one of them forbids it. Whoever is first in line has been tried, and did not
    * fit.
    */
-  #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): Ticket[] | undefined {
+  #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): readonly Ticket[] | undefined {
+    if (contest.shared.length === 0 || this.#places.waiting === 0) return NO_HEADS;
+    const isOwed = this.#owedBand(this.#places.contests.all) !== undefined;
+    if (flow.band === 0 && !isOwed) return NO_HEADS;
     const heads: Ticket[] = [];
-    if (contest.shared.length === 0 || this.#places.waiting === 0) return heads;
-    const isOwed = this.#owedBand(this.#places.contests) !== undefined;
-    if (flow.band === 0 && !isOwed) return heads;
-    for (const rival of this.#places.contests.withRivals([contest])) {
+    for (const rival of this.#places.contests.rivalsOf(contest)) {
       const first = rival.best();
       if (first === undefined) continue;
       const isAhead =
@@ -249,36 +261,41 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     return heads;
   }
 
-  /** Whether the call may wait, and how long it will; or why not. */
-  #turn(
+  /** How long the call will wait, as far as can be told. */
+  #expected(
     request: PermitRequest,
     flow: Flow,
-    bounds: RoomBounds,
     attempt: Attempt<Outcome> | undefined,
     nowMs: number,
     queued: Lane | undefined,
     contest: Contest,
-  ): Extract<Entry<Outcome>, { kind: "turned" }> | { readonly kind: "stays"; readonly waitMs: number } {
-    const outcome = attempt?.outcome;
-    if (attempt?.kind === "never_fits") return { kind: "turned", reason: "never_fits", waitMs: 0, outcome };
+  ): number {
+    if (attempt?.kind === "never_fits") return 0;
     const joining = queued === undefined ? flow.weight : 0;
     const ahead = aheadOf(request, flow, contest, queued?.needs, joining, false);
     const expectedMs = this.#limits.expectedWait(request, ahead, contest.serviceMs, nowMs);
     // For concurrency nobody can foretell the wait: then only what is known of it may turn a call away.
-    const waitMs =
-      expectedMs === 0 && attempt?.kind === "refused"
-        ? Math.min(attempt.waitMs, request.maxWaitMs)
-        : expectedMs;
-    if (waitMs > request.maxWaitMs || request.maxWaitMs === 0) {
-      return { kind: "turned", reason: "limited", waitMs: Math.max(1, waitMs), outcome };
-    }
+    return expectedMs === 0 && attempt?.kind === "refused"
+      ? Math.min(attempt.waitMs, request.maxWaitMs)
+      : expectedMs;
+  }
+
+  /** Why a call that would wait for so long may not; undefined where it may. */
+  #turned(
+    request: PermitRequest,
+    flow: Flow,
+    bounds: RoomBounds,
+    attempt: Attempt<Outcome> | undefined,
+    waitMs: number,
+  ): Turned | undefined {
+    if (attempt?.kind === "never_fits") return "never_fits";
+    if (waitMs > request.maxWaitMs || request.maxWaitMs === 0) return "limited";
     const isFull =
       this.#places.waiting >= bounds.waitingMax ||
       flow.waiting >= bounds.waitingPerFlowMax ||
       this.#places.bytes + request.bytes > bounds.bytesMax ||
       flow.bytes + request.bytes > bounds.bytesPerFlowMax;
-    if (isFull) return { kind: "turned", reason: "queue_full", waitMs: Math.max(1, waitMs), outcome };
-    return { kind: "stays", waitMs };
+    return isFull ? "queue_full" : undefined;
   }
 
   #join(ticket: Ticket, lane: Lane, attempt: Attempt<Outcome> | undefined, nowMs: number): void {
@@ -294,7 +311,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
 
   /** Serves who is next in these contests until nobody fits. What fits one may be the turn of somebody in another. */
   #dispatch(changed: readonly Contest[], nowMs: number): void {
-    const saved: Saved[] = [];
+    let saved: Saved[] | undefined;
     const contests = this.#places.contests.withRivals(changed);
     for (const contest of contests) this.#places.setDue(contest, 0);
     for (;;) {
@@ -303,7 +320,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
       const { contest, head } = lane;
       const attempt = this.#try(lane, nowMs);
       if (attempt.kind === "granted") {
-        for (const one of saved) {
+        for (const one of saved ?? NO_SAVED) {
           if (!contest.shared.includes(one.key)) continue;
           one.head.overtakeLeft -= head.request.size;
           if (one.head.overtakeLeft <= 0) this.#close(contests, one);
@@ -313,9 +330,11 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
       if (lane.dueMs > 0) continue;
       removeAt(contests, contests.indexOf(contest));
       const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
-      const one: Saved = { head, contest, key: head.request.subjects[limiting].key };
-      this.#overtake(lane, one.key, nowMs);
-      if (head.overtakeLeft > 0) saved.push(one);
+      const { key } = head.request.subjects[limiting];
+      this.#overtake(lane, key, nowMs);
+      if (contests.length === 0) return;
+      const one: Saved = { head, contest, key };
+      if (head.overtakeLeft > 0) saved = withOne(saved, one);
       else this.#close(contests, one);
     }
   }
@@ -341,7 +360,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     return best;
   }
 
-  #owedBand(contests: Iterable<Contest>): number | undefined {
+  #owedBand(contests: readonly Contest[]): number | undefined {
     for (let band = PRIORITIES.length - 1; band > 0; band--) {
       if (this.#places.inLine(band) === 0) continue;
       let best: Lane | undefined;

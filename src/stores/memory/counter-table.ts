@@ -184,8 +184,8 @@ export class CounterTable {
   }
 
   #states(subjects: readonly { readonly key: string }[]): (SubjectState | undefined)[] {
-    const states: (SubjectState | undefined)[] = [];
-    for (const { key } of subjects) states.push(this.#subjects.get(key));
+    const states = new Array<SubjectState | undefined>(subjects.length);
+    for (let i = 0; i < subjects.length; i++) states[i] = this.#subjects.get(subjects[i].key);
     return states;
   }
 
@@ -248,10 +248,13 @@ export class CounterTable {
     subjects: readonly SubjectCharges[],
     nowMs: number,
   ): LimitReading[] {
-    const readings: LimitReading[] = [];
+    let count = 0;
+    for (const { charges } of subjects) count += charges.length;
+    const readings = new Array<LimitReading>(count);
+    let charge = 0;
     for (let i = 0; i < subjects.length; i++) {
       for (const { spec } of subjects[i].charges) {
-        readings.push(readLimit(states[i], spec, nowMs, this.#isAlive));
+        readings[charge++] = readLimit(states[i], spec, nowMs, this.#isAlive);
       }
     }
     return readings;
@@ -260,7 +263,9 @@ export class CounterTable {
 
 /** With an empty state in place of each that is missing; the same list where none is. */
 function filled(states: (SubjectState | undefined)[]): SubjectState[] {
-  return states.every((state) => state !== undefined) ? states : states.map((state) => state ?? emptyState());
+  return states.includes(undefined)
+    ? states.map((state) => state ?? emptyState())
+    : (states as SubjectState[]);
 }
 
 /** Spelled out: spreading the verdict costs a third of the whole decision. */

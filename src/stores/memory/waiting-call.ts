@@ -5,6 +5,14 @@ import type { DeadlineList, Timed } from "./deadlines.ts";
 
 export type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" }>;
 
+type Decide = (decision: Decided | Promise<never>) => void;
+
+/** How the promise that was made last is decided: one executor for all, instead of one with its scope for each. */
+let kept: Decide = () => {};
+const keep = (decide: Decide): void => {
+  kept = decide;
+};
+
 /**
  * A call that waits in this process: its ticket in the room, its deadline, and what its caller holds, in one object. Thousands wait for as long as it takes, so that what
  * each of them keeps is what waiting costs the collector.
@@ -19,15 +27,14 @@ export class WaitingCall extends Ticket implements WaitingPermit, Timed<WaitingC
   later: WaitingCall | undefined = undefined;
   deadlines: DeadlineList<WaitingCall> | undefined = undefined;
   readonly #left: (call: WaitingCall) => void;
-  #decide: (decision: Decided | Promise<never>) => void = () => {};
+  readonly #decide: Decide;
 
   /** `left` is told when the caller leaves. */
   constructor(request: PermitRequest, enteredMs: number, left: (call: WaitingCall) => void) {
     super(request, enteredMs);
     this.#left = left;
-    this.decision = new Promise((resolve) => {
-      this.#decide = resolve;
-    });
+    this.decision = new Promise(keep);
+    this.#decide = kept;
   }
 
   get kind(): "waiting" {
