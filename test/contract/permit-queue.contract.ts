@@ -78,7 +78,8 @@ class Waiter {
     const call = this.call(asked);
     const entry = await this.enter(call, bounds);
     assert.ok(entry.kind === "waiting", entry.kind);
-    return { ...entry, call };
+    const { kind, expectedMs, decision } = entry;
+    return { kind, expectedMs, decision, leave: () => entry.leave(), call };
   }
 
   /** Settles with `actual` of everything, and tells the queue. */

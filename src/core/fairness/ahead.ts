@@ -1,13 +1,6 @@
 import type { Contest } from "./contest.ts";
 import type { Lane } from "./lane.ts";
-import type { PermitRequest } from "./permit.ts";
-
-/** What a call needs, by charge. */
-export function needsOf({ subjects }: PermitRequest): number[] {
-  const needs: number[] = [];
-  for (const { charges } of subjects) for (const { need } of charges) needs.push(need);
-  return needs;
-}
+import { noNeeds, type PermitRequest } from "./permit.ts";
 
 /** Whether a call asks for less of what another one has no room for under `key`, which both share in the same contest: only then can it fit. */
 export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, key: string): boolean {
@@ -25,20 +18,6 @@ export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, k
   return false;
 }
 
-/** Adds what a call needs to the sums of where it waits, or (`sign` −1) takes it out again. */
-export function weigh(lane: Lane, { subjects, isShared }: PermitRequest, sign: 1 | -1): void {
-  const load = lane.contest.loads[lane.flow.band];
-  let charge = 0;
-  let shared = 0;
-  for (let i = 0; i < subjects.length; i++) {
-    for (const { need } of subjects[i].charges) {
-      lane.needs[charge++] += sign * need;
-      if (isShared[i]) load.needs[shared++] += sign * need;
-    }
-  }
-  load.calls += sign;
-}
-
 /** Of what waits in a band, the part that a flow of `weight` finds in front of its own `own`: while that is served, the others get their shares too. */
 function turnsAhead(own: number, need: number, waiting: number, weights: number, weight: number): number {
   return Math.max(own, Math.min(waiting, (own + need) * (weights / weight) - need));
@@ -50,27 +29,29 @@ function turnsAhead(own: number, need: number, waiting: number, weights: number,
  * `isIn` is whether the call itself waits already, and is part of what does.
  */
 export function aheadOf(
-  { subjects, isShared }: PermitRequest,
+  request: PermitRequest,
   flow: { readonly band: number; readonly weight: number },
   contest: Contest,
   own: readonly number[] | undefined,
   joining: number,
   isIn: boolean,
 ): number[] {
-  const ahead: number[] = [];
+  const ahead = noNeeds(request);
+  const { subjects, isShared } = request;
   const load = contest.loads[flow.band];
+  let charge = 0;
   let shared = 0;
   for (let i = 0; i < subjects.length; i++) {
     for (const { need } of subjects[i].charges) {
-      const mine = own === undefined ? 0 : own[ahead.length];
+      const mine = own === undefined ? 0 : own[charge];
       if (!isShared[i]) {
-        ahead.push(mine);
+        ahead[charge++] = mine;
         continue;
       }
       let higher = 0;
       for (let band = 0; band < flow.band; band++) higher += contest.loads[band].needs[shared];
       const waiting = load.needs[shared] - (isIn ? need : 0);
-      ahead.push(higher + turnsAhead(mine, need, waiting, load.weight + joining, flow.weight));
+      ahead[charge++] = higher + turnsAhead(mine, need, waiting, load.weight + joining, flow.weight);
       shared += 1;
     }
   }

@@ -1,120 +1,178 @@
-/** The place of an item in one heap: made once an item and heap, so that finding it again costs nothing. */
-export interface HeapNode<T> {
-  readonly item: T;
-  /** −1 while the item is not in the heap. Written by the heap only. */
-  index: number;
+/** Numbers for items that are in heaps. A heap keeps these small integers and not the items, so that the collector finds nothing to follow in it, and nothing to note when it is changed. */
+export class Slots<T> {
+  readonly #items: (T | undefined)[] = [];
+  readonly #free: number[] = [];
+
+  /** The item has the number until it is given back. */
+  take(item: T): number {
+    const slot = this.#free.pop() ?? this.#items.length;
+    this.#items[slot] = item;
+    return slot;
+  }
+
+  /** The item must not be in a heap any more. */
+  give(slot: number): void {
+    this.#items[slot] = undefined;
+    this.#free.push(slot);
+  }
+
+  item(slot: number): T {
+    return this.#items[slot] as T;
+  }
 }
 
-export function heapNode<T>(item: T): HeapNode<T> {
-  return { item, index: -1 };
+/** Where each item stands in the heap that it is in: one for all heaps of which an item is in one at most. */
+export class HeapPlaces {
+  /** By slot, its index in the heap + 1; 0 while it is in none. */
+  at = new Int32Array(16);
+
+  has(slot: number): boolean {
+    return slot < this.at.length && this.at[slot] !== 0;
+  }
+
+  grow(slot: number): void {
+    const grown = new Int32Array(2 * slot + 2);
+    grown.set(this.at);
+    this.at = grown;
+  }
 }
 
-/** Children a node: fewer levels, and the keys of siblings beside each other in memory. */
+/** Children a node: fewer levels, and the keys and ties of siblings beside each other in memory. */
 const ARITY = 4;
+/** So much room a heap has at first. */
+const SIZE_MIN = 8;
+
+const NO_SLOTS = new Int32Array(0);
+const NO_KEYS = new Float64Array(0);
 
 /** Where `next` keeps what may come next: one for all, so that looking leaves nothing behind. */
 const OPEN: number[] = [];
 
-/** A min-heap whose items can be moved and taken out from anywhere, in O(log n). Keys are kept in the heap, so that comparing them follows no pointers. */
+/** A min-heap whose items can be moved and taken out from anywhere, in O(log n). */
 export class IndexedHeap<T> {
-  readonly #nodes: HeapNode<T>[] = [];
-  readonly #keys: number[] = [];
-  readonly #ties: number[] = [];
+  readonly #slotsOf: Slots<T>;
+  readonly #places: HeapPlaces;
+  #slots = NO_SLOTS;
+  /** (key, tie)*, beside each other. */
+  #keys = NO_KEYS;
+  #size = 0;
+
+  constructor(slots: Slots<T>, places = new HeapPlaces()) {
+    this.#slotsOf = slots;
+    this.#places = places;
+  }
 
   get size(): number {
-    return this.#nodes.length;
+    return this.#size;
   }
 
   get first(): T | undefined {
-    return this.#nodes[0]?.item;
+    return this.#size === 0 ? undefined : this.#slotsOf.item(this.#slots[0]);
   }
 
   /** The key of the first; infinite where there is none. */
   get firstKey(): number {
-    return this.#nodes.length === 0 ? Number.POSITIVE_INFINITY : this.#keys[0];
+    return this.#size === 0 ? Number.POSITIVE_INFINITY : this.#keys[0];
+  }
+
+  has(slot: number): boolean {
+    return this.#places.has(slot);
   }
 
   /** Puts an item in, or moves one that is in to its new place. Of equal keys the smaller `tie` comes first. */
-  put(node: HeapNode<T>, key: number, tie = 0): void {
-    let { index } = node;
-    if (index === -1) {
-      index = this.#nodes.length;
-      this.#nodes.push(node);
-      this.#keys.push(key);
-      this.#ties.push(tie);
+  put(slot: number, key: number, tie = 0): void {
+    if (slot >= this.#places.at.length) this.#places.grow(slot);
+    const place = this.#places.at[slot];
+    if (place !== 0) {
+      this.#settle(slot, key, tie, place - 1);
+      return;
     }
-    this.#settle(node, key, tie, index);
+    if (this.#size === this.#slots.length) this.#grow();
+    this.#size += 1;
+    this.#settle(slot, key, tie, this.#size - 1);
   }
 
   /** Does nothing where the item is not in. */
-  remove(node: HeapNode<T>): void {
-    const { index } = node;
-    if (index === -1) return;
-    node.index = -1;
-    const last = this.#nodes.pop() as HeapNode<T>;
-    const key = this.#keys.pop() as number;
-    const tie = this.#ties.pop() as number;
-    if (last !== node) this.#settle(last, key, tie, index);
+  remove(slot: number): void {
+    if (!this.#places.has(slot)) return;
+    const index = this.#places.at[slot] - 1;
+    this.#places.at[slot] = 0;
+    this.#size -= 1;
+    const last = this.#size;
+    if (index !== last) {
+      this.#settle(this.#slots[last], this.#keys[2 * last], this.#keys[2 * last + 1], index);
+    }
   }
 
   /** Adds up to `count` items to `found`, in order, without the first; changes nothing. */
   next(count: number, found: T[]): void {
-    const { length } = this.#nodes;
     let open = 0;
     let opened = 0;
     for (let left = count; ; left--) {
-      const end = Math.min(length, ARITY * opened + ARITY + 1);
+      const end = Math.min(this.#size, ARITY * opened + ARITY + 1);
       for (let child = ARITY * opened + 1; child < end; child++) OPEN[open++] = child;
       if (left <= 0 || open === 0) return;
       let best = 0;
       for (let i = 1; i < open; i++) {
-        if (this.#isBefore(this.#keys[OPEN[i]], this.#ties[OPEN[i]], OPEN[best])) best = i;
+        const index = OPEN[i];
+        if (this.#isBefore(this.#keys[2 * index], this.#keys[2 * index + 1], OPEN[best])) best = i;
       }
       opened = OPEN[best];
       OPEN[best] = OPEN[--open];
-      found.push(this.#nodes[opened].item);
+      found.push(this.#slotsOf.item(this.#slots[opened]));
     }
+  }
+
+  #grow(): void {
+    const slots = new Int32Array(Math.max(SIZE_MIN, 2 * this.#size));
+    slots.set(this.#slots);
+    this.#slots = slots;
+    const keys = new Float64Array(2 * slots.length);
+    keys.set(this.#keys);
+    this.#keys = keys;
   }
 
   #isBefore(key: number, tie: number, index: number): boolean {
-    const other = this.#keys[index];
-    return key === other ? tie < this.#ties[index] : key < other;
+    const other = this.#keys[2 * index];
+    return key === other ? tie < this.#keys[2 * index + 1] : key < other;
   }
 
-  /** Finds the place of a node whose hole is at `index`. */
-  #settle(node: HeapNode<T>, key: number, tie: number, start: number): void {
+  /** Finds the place of an item whose hole is at `start`. */
+  #settle(slot: number, key: number, tie: number, start: number): void {
+    const slots = this.#slots;
+    const keys = this.#keys;
+    const { at } = this.#places;
     let index = start;
     while (index > 0) {
       const parent = (index - 1) >> 2;
-      if (!this.#isBefore(key, tie, parent)) break;
-      this.#move(parent, index);
+      const other = keys[2 * parent];
+      if (key === other ? tie >= keys[2 * parent + 1] : key > other) break;
+      slots[index] = slots[parent];
+      keys[2 * index] = other;
+      keys[2 * index + 1] = keys[2 * parent + 1];
+      at[slots[index]] = index + 1;
       index = parent;
     }
-    const { length } = this.#nodes;
-    for (;;) {
-      const first = ARITY * index + 1;
-      if (first >= length) break;
-      let child = first;
-      const end = Math.min(length, first + ARITY);
-      for (let i = first + 1; i < end; i++) {
-        if (this.#isBefore(this.#keys[i], this.#ties[i], child)) child = i;
+    for (let child = ARITY * index + 1; child < this.#size; child = ARITY * index + 1) {
+      const end = Math.min(this.#size, child + ARITY);
+      let least = keys[2 * child];
+      for (let i = child + 1; i < end; i++) {
+        const other = keys[2 * i];
+        if (other < least || (other === least && keys[2 * i + 1] < keys[2 * child + 1])) {
+          child = i;
+          least = other;
+        }
       }
-      const childKey = this.#keys[child];
-      if (childKey > key || (childKey === key && this.#ties[child] >= tie)) break;
-      this.#move(child, index);
+      if (least > key || (least === key && keys[2 * child + 1] >= tie)) break;
+      slots[index] = slots[child];
+      keys[2 * index] = least;
+      keys[2 * index + 1] = keys[2 * child + 1];
+      at[slots[index]] = index + 1;
       index = child;
     }
-    this.#nodes[index] = node;
-    this.#keys[index] = key;
-    this.#ties[index] = tie;
-    node.index = index;
-  }
-
-  #move(from: number, to: number): void {
-    const node = this.#nodes[from];
-    this.#nodes[to] = node;
-    this.#keys[to] = this.#keys[from];
-    this.#ties[to] = this.#ties[from];
-    node.index = to;
+    slots[index] = slot;
+    keys[2 * index] = key;
+    keys[2 * index + 1] = tie;
+    at[slot] = index + 1;
   }
 }

@@ -1,6 +1,5 @@
 import type { Contest } from "./contest.ts";
-import { heapNode } from "./indexed-heap.ts";
-import { asksForTheSame, noNeeds, type PermitRequest } from "./permit.ts";
+import { asksForTheSame, needsOf, type PermitRequest } from "./permit.ts";
 import type { Flow } from "./service-order.ts";
 
 /**
@@ -9,14 +8,19 @@ import type { Flow } from "./service-order.ts";
  */
 const OVERTAKING_MAX = 4;
 
-/** A call in the room. */
+/** A call in the room: all there is of it, its place among those of its lane included. */
 export class Ticket {
   readonly request: PermitRequest;
   readonly enteredMs: number;
   /** How much may still be served before it out of turn. */
   overtakeLeft: number;
+  /** Calls came in this order. Written by `Places` only. */
+  sequence = 0;
   /** Where it waits; undefined once it does not. */
-  lane: Lane | undefined;
+  lane: Lane | undefined = undefined;
+  /** Its neighbours in the lane. Written by the lane only. */
+  before: Ticket | undefined = undefined;
+  behind: Ticket | undefined = undefined;
 
   constructor(request: PermitRequest, enteredMs: number) {
     this.request = request;
@@ -25,56 +29,99 @@ export class Ticket {
   }
 }
 
-const NONE: Ticket[] = [];
-
-/** Calls of one flow that ask for the same limits: first come, first served. */
+/** Calls of one flow that ask for the same limits: first come, first served. Open while at least one waits; then it can be opened for others. */
 export class Lane {
-  readonly flow: Flow;
-  readonly contest: Contest;
-  /** The flow's when the lane was made. */
-  readonly weight: number;
-  /** Lanes were made in this order. */
-  readonly sequence: number;
-  /** What its calls need in sum, by charge. */
-  readonly needs: number[];
-  /** First to last. Mostly one, so that an array with room for more would be most of what waiting takes. */
-  tickets: Ticket[] = NONE;
+  flow: Flow;
+  contest: Contest;
+  /** The flow's when the lane was opened. */
+  weight = 1;
+  /** Lanes were opened in this order. */
+  sequence = 0;
+  /** Its number in all heaps. */
+  readonly slot: number;
+  /** The flow's next lane. Written by `Places` only. */
+  sibling: Lane | undefined = undefined;
+  /** How many calls wait. */
+  length = 0;
   /** When its head can fit its own limits; 0 while only others can be in its way. */
   dueMs = 0;
-  readonly orderNode = heapNode<Lane>(this);
-  readonly sizeNode = heapNode<Lane>(this);
-  readonly dueNode = heapNode<Lane>(this);
+  /** What its calls need in sum, by charge; undefined while there has been one only, as mostly. */
+  #needs: number[] | undefined = undefined;
+  #head: Ticket | undefined = undefined;
+  #last: Ticket | undefined = undefined;
 
-  /** All of its calls ask for the same limits as the first. */
-  readonly #first: PermitRequest;
+  constructor(flow: Flow, contest: Contest, slotOf: (lane: Lane) => number) {
+    this.flow = flow;
+    this.contest = contest;
+    this.slot = slotOf(this);
+  }
 
-  constructor(flow: Flow, contest: Contest, sequence: number, first: PermitRequest) {
+  /** For calls of this flow and this contest, the first of which is appended at once. Only of a lane where nobody waits. */
+  open(flow: Flow, contest: Contest, sequence: number): void {
     this.flow = flow;
     this.weight = flow.weight;
     this.contest = contest;
     this.sequence = sequence;
-    this.#first = first;
-    this.needs = noNeeds(first);
+    this.#needs = undefined;
+  }
+
+  /** First in line. Only of an open lane. */
+  get head(): Ticket {
+    return this.#head as Ticket;
+  }
+
+  /** What its calls need in sum, by charge. Only of an open lane. */
+  get needs(): readonly number[] {
+    return this.#needs ?? needsOf(this.head.request);
+  }
+
+  /** First to last. */
+  *[Symbol.iterator](): Generator<Ticket> {
+    for (let ticket = this.#head; ticket !== undefined; ticket = ticket.behind) yield ticket;
+  }
+
+  append(ticket: Ticket): void {
+    ticket.lane = this;
+    ticket.before = this.#last;
+    if (this.#last === undefined) this.#head = ticket;
+    else {
+      this.#needs ??= needsOf(this.head.request);
+      this.#last.behind = ticket;
+    }
+    this.#last = ticket;
+    this.length += 1;
+    this.#weigh(ticket.request, 1);
+  }
+
+  remove(ticket: Ticket): void {
+    const { before, behind } = ticket;
+    if (before === undefined) this.#head = behind;
+    else before.behind = behind;
+    if (behind === undefined) this.#last = before;
+    else behind.before = before;
+    ticket.lane = undefined;
+    ticket.before = undefined;
+    ticket.behind = undefined;
+    this.length -= 1;
+    this.#weigh(ticket.request, -1);
   }
 
   /** The keys that are counted for this flow alone. */
   ownKeys(): string[] {
-    const { subjects, isShared } = this.#first;
+    const { subjects, isShared } = this.head.request;
     return subjects.filter((_, i) => !isShared[i]).map(({ key }) => key);
   }
 
   /** Whether a call of its flow, and of its contest, belongs here: it asks for the same limits of its own. */
   isFor(request: PermitRequest): boolean {
-    return asksForTheSame(request, this.#first, false);
+    return asksForTheSame(request, this.head.request, false);
   }
 
-  /** Whether its turn comes with others'; else it sleeps until it fits its own limits. */
-  get isInLine(): boolean {
-    return this.orderNode.index !== -1;
-  }
-
-  get head(): Ticket {
-    return this.tickets[0];
+  #weigh({ subjects }: PermitRequest, sign: 1 | -1): void {
+    const needs = this.#needs;
+    if (needs === undefined) return;
+    let charge = 0;
+    for (const { charges } of subjects) for (const { need } of charges) needs[charge++] += sign * need;
   }
 }
 

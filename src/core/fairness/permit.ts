@@ -40,6 +40,13 @@ export interface RoomBounds {
 /** Why a call is not waiting: `limited` (it cannot be served in time, or may not wait at all), `never_fits`, `queue_full`. */
 export type Turned = "limited" | "never_fits" | "queue_full";
 
+/** What a call needs, by charge. */
+export function needsOf({ subjects }: PermitRequest): number[] {
+  const needs: number[] = [];
+  for (const { charges } of subjects) for (const { need } of charges) needs.push(need);
+  return needs;
+}
+
 /** Nothing of each limit that a call asks for. */
 export function noNeeds({ subjects }: PermitRequest): number[] {
   let charges = 0;

@@ -1,21 +1,25 @@
-import { weigh } from "./ahead.ts";
-import { type Contest, Contests } from "./contest.ts";
+import { type Contest, Contests, LaneSlots } from "./contest.ts";
 import { IndexedHeap } from "./indexed-heap.ts";
 import { Lane, type Ticket } from "./lane.ts";
 import { type PermitRequest, PRIORITIES } from "./permit.ts";
 import { type Flow, ServiceOrder } from "./service-order.ts";
 
 const NOBODY: readonly Lane[] = [];
+/** More lanes than this are seldom left at once, before others are opened. */
+const CLOSED_MAX = 1_000;
 
 /** Who waits where, and until when: the room's books, without an opinion about whose turn it is. */
 export class Places {
-  readonly contests = new Contests();
+  readonly #lanes = new LaneSlots();
+  readonly contests = new Contests(this.#lanes);
   /** By band. */
   readonly orders: readonly ServiceOrder[] = PRIORITIES.map((_, band) => new ServiceOrder(band));
   /** Lanes that sleep, by the keys that are theirs alone. */
   readonly #sleeping = new Map<string, Set<Lane>>();
-  readonly #dueLanes = new IndexedHeap<Lane>();
-  readonly #dueContests = new IndexedHeap<Contest>();
+  /** Lanes to be opened again: in a busy room one is left as often as one is opened, and they live for long. */
+  readonly #closed: Lane[] = [];
+  readonly #dueLanes = new IndexedHeap<Lane>(this.#lanes);
+  readonly #dueContests = new IndexedHeap<Contest>(this.contests.slots);
   /** By band. */
   readonly #inLine = PRIORITIES.map(() => 0);
   #sequence = 0;
@@ -43,57 +47,66 @@ export class Places {
 
   /** Where calls of a flow that ask for the same limits wait already. */
   find(flow: Flow, contest: Contest, request: PermitRequest): Lane | undefined {
-    for (const lane of flow.lanes) if (lane.contest === contest && lane.isFor(request)) return lane;
+    for (let lane = flow.lane; lane !== undefined; lane = lane.sibling) {
+      if (lane.contest === contest && lane.isFor(request)) return lane;
+    }
     return undefined;
   }
 
+  /** The calls of a flow that wait, in no order. */
+  *ticketsOf({ lane: newest }: Flow): Generator<Ticket> {
+    for (let lane = newest; lane !== undefined; lane = lane.sibling) yield* lane;
+  }
+
   /** A new lane, to be joined at once. */
-  open(flow: Flow, contest: Contest, first: PermitRequest): Lane {
+  open(flow: Flow, contest: Contest): Lane {
     this.#sequence += 1;
-    const lane = new Lane(flow, contest, this.#sequence, first);
+    const lane = this.#closed.pop() ?? new Lane(flow, contest, this.#slotOf);
+    lane.open(flow, contest, this.#sequence);
     contest.lanes += 1;
     contest.loads[flow.band].weight += lane.weight;
-    if (flow.lanes.length === 0) flow.lanes = [lane];
-    else flow.lanes.push(lane);
+    lane.sibling = flow.lane;
+    flow.lane = lane;
     return lane;
   }
 
   join(ticket: Ticket, lane: Lane): void {
     const { request } = ticket;
     const { flow } = lane;
-    ticket.lane = lane;
-    if (lane.tickets.length === 0) lane.tickets = [ticket];
-    else lane.tickets.push(ticket);
-    weigh(lane, request, 1);
+    this.#sequence += 1;
+    ticket.sequence = this.#sequence;
+    lane.append(ticket);
+    lane.contest.weigh(request, flow.band, 1);
     this.#waiting += 1;
     this.#bytes += request.bytes;
     flow.bytes += request.bytes;
     this.orders[flow.band].join(flow);
-    if (lane.tickets.length === 1) this.#line(lane);
+    if (lane.length === 1) this.#line(lane);
   }
 
   /** Takes a call that waits out of its lane, and the lane away where it was the last. */
   remove(ticket: Ticket): void {
     const { request } = ticket;
     const lane = ticket.lane as Lane;
-    const { flow, contest, tickets } = lane;
-    ticket.lane = undefined;
-    if (tickets[0] === ticket) tickets.shift();
-    else tickets.splice(tickets.indexOf(ticket), 1);
-    weigh(lane, request, -1);
+    const { flow, contest } = lane;
+    // While its limits can still be told.
+    if (lane.length === 1) this.#forgetSleep(lane);
+    lane.remove(ticket);
+    contest.weigh(request, flow.band, -1);
     this.#waiting -= 1;
     this.#bytes -= request.bytes;
     flow.bytes -= request.bytes;
     this.orders[flow.band].leave(flow);
-    if (tickets.length > 0) {
-      if (lane.isInLine) contest.put(lane);
+    if (lane.length > 0) {
+      if (contest.isInLine(lane)) contest.put(lane);
       return;
     }
     this.#unline(lane);
-    this.#forgetSleep(lane);
+    if (this.#closed.length < CLOSED_MAX) this.#closed.push(lane);
+    else this.#lanes.give(lane.slot);
     contest.loads[flow.band].weight -= lane.weight;
     contest.lanes -= 1;
-    flow.lanes.splice(flow.lanes.indexOf(lane), 1);
+    withoutLane(flow, lane);
     if (contest.best() === undefined) this.setDue(contest, 0);
     this.contests.dropIdle(contest);
   }
@@ -102,7 +115,7 @@ export class Places {
   sleep(lane: Lane, untilMs: number): void {
     this.#unline(lane);
     lane.dueMs = untilMs;
-    this.#dueLanes.put(lane.dueNode, untilMs);
+    this.#dueLanes.put(lane.slot, untilMs);
     for (const key of lane.ownKeys()) {
       const sleepers = this.#sleeping.get(key);
       if (sleepers === undefined) this.#sleeping.set(key, new Set([lane]));
@@ -125,8 +138,8 @@ export class Places {
   /** `dueMs` 0: nobody waits for a moment. */
   setDue(contest: Contest, dueMs: number): void {
     contest.dueMs = dueMs;
-    if (dueMs === 0) this.#dueContests.remove(contest.dueNode);
-    else this.#dueContests.put(contest.dueNode, dueMs);
+    if (dueMs === 0) this.#dueContests.remove(contest.slot);
+    else this.#dueContests.put(contest.slot, dueMs);
   }
 
   /** Wakes the lanes whose moment has come. */
@@ -154,26 +167,40 @@ export class Places {
   /** Counts `size` model tokens for a flow, and moves its lanes to where that puts them. */
   recount(flow: Flow, size: number): void {
     this.orders[flow.band].charge(flow, size);
-    for (const lane of flow.lanes) if (lane.isInLine) lane.contest.order(lane);
+    for (let lane = flow.lane; lane !== undefined; lane = lane.sibling) {
+      if (lane.contest.isInLine(lane)) lane.contest.order(lane);
+    }
   }
 
+  readonly #slotOf = (lane: Lane): number => this.#lanes.take(lane);
+
   #line(lane: Lane): void {
-    if (!lane.isInLine) this.#inLine[lane.flow.band] += 1;
+    if (!lane.contest.isInLine(lane)) this.#inLine[lane.flow.band] += 1;
     lane.contest.put(lane);
   }
 
   #unline(lane: Lane): void {
-    if (lane.isInLine) this.#inLine[lane.flow.band] -= 1;
+    if (lane.contest.isInLine(lane)) this.#inLine[lane.flow.band] -= 1;
     lane.contest.takeOut(lane);
   }
 
   #forgetSleep(lane: Lane): void {
     if (lane.dueMs === 0) return;
     lane.dueMs = 0;
-    this.#dueLanes.remove(lane.dueNode);
+    this.#dueLanes.remove(lane.slot);
     for (const key of lane.ownKeys()) {
       const sleepers = this.#sleeping.get(key);
       if (sleepers?.delete(lane) === true && sleepers.size === 0) this.#sleeping.delete(key);
     }
   }
+}
+
+function withoutLane(flow: Flow, lane: Lane): void {
+  if (flow.lane === lane) flow.lane = lane.sibling;
+  else {
+    let newer = flow.lane;
+    while (newer !== undefined && newer.sibling !== lane) newer = newer.sibling;
+    if (newer !== undefined) newer.sibling = lane.sibling;
+  }
+  lane.sibling = undefined;
 }

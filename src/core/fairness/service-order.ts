@@ -1,7 +1,5 @@
-import { heapNode, IndexedHeap } from "./indexed-heap.ts";
+import { IndexedHeap, Slots } from "./indexed-heap.ts";
 import type { Lane } from "./lane.ts";
-
-const NONE: Lane[] = [];
 
 /**
  * One caller's place in the order of service of a priority: the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024).
@@ -18,9 +16,12 @@ export class Flow {
   bytes = 0;
   /** Calls that were served and counted, and are not settled: their correction is still to come. */
   unsettled = 0;
-  /** Where its calls wait: mostly one, that of the calls that ask for the same limits. */
-  lanes: Lane[] = NONE;
-  readonly node = heapNode<Flow>(this);
+  /** Where its calls wait, newest first: mostly one, that of the calls that ask for the same limits. */
+  lane: Lane | undefined = undefined;
+  /** Whether it is remembered. Written by `ServiceOrder` only, as is the next. */
+  isKept = false;
+  /** Its number in the heap of those who wait. */
+  slot = -1;
 
   constructor(key: string, band: number) {
     this.key = key;
@@ -38,7 +39,8 @@ const SWEEP_STEP = 1_000;
 export class ServiceOrder {
   readonly #band: number;
   readonly #flows = new Map<string, Flow>();
-  readonly #waiting = new IndexedHeap<Flow>();
+  readonly #slots = new Slots<Flow>();
+  readonly #waiting = new IndexedHeap<Flow>(this.#slots);
   /** The counter of who waited last, when nobody does. */
   #last = 0;
   #sweepAt = SWEEP_STEP;
@@ -71,7 +73,8 @@ export class ServiceOrder {
       known.weight = weight;
       return known;
     }
-    const counter = Math.max(known?.counter ?? 0, this.#floor());
+    const floor = this.#floor();
+    const counter = known === undefined ? Math.max(0, floor) : Math.max(known.counter, floor);
     if (known !== undefined && known.weight === weight && known.counter === counter) return known;
     const flow = new Flow(key, this.#band);
     flow.weight = weight;
@@ -85,32 +88,35 @@ export class ServiceOrder {
     flow.waiting += 1;
     if (flow.waiting > 1) return;
     this.#keep(flow);
-    this.#waiting.put(flow.node, flow.counter);
+    flow.slot = this.#slots.take(flow);
+    this.#waiting.put(flow.slot, flow.counter);
   }
 
   /** One call less waits. */
   leave(flow: Flow): void {
     flow.waiting -= 1;
     if (flow.waiting > 0) return;
-    this.#waiting.remove(flow.node);
+    this.#waiting.remove(flow.slot);
+    this.#slots.give(flow.slot);
     if (this.#waiting.size === 0) this.#last = flow.counter;
   }
 
   /** Counts `size` model tokens; negative where less was used than had been counted. */
   charge(flow: Flow, size: number): void {
     flow.counter += size / flow.weight;
-    if (flow.waiting > 0) this.#waiting.put(flow.node, flow.counter);
+    if (flow.waiting > 0) this.#waiting.put(flow.slot, flow.counter);
     else this.#keep(flow);
   }
 
   #keep(flow: Flow): void {
-    if (this.#flows.get(flow.key) === flow) return;
+    if (flow.isKept) return;
+    flow.isKept = true;
     this.#sweep();
     this.#flows.set(flow.key, flow);
   }
 
   #floor(): number {
-    return this.#waiting.first?.counter ?? this.#last;
+    return this.#waiting.size === 0 ? this.#last : this.#waiting.firstKey;
   }
 
   /** Forgets idle flows that would be lifted anyway. */
@@ -118,7 +124,9 @@ export class ServiceOrder {
     if (this.#flows.size < this.#sweepAt) return;
     const floor = this.#floor();
     for (const [key, flow] of this.#flows) {
-      if (flow.waiting === 0 && flow.unsettled === 0 && flow.counter <= floor) this.#flows.delete(key);
+      if (flow.waiting > 0 || flow.unsettled > 0 || flow.counter > floor) continue;
+      flow.isKept = false;
+      this.#flows.delete(key);
     }
     this.#sweepAt = this.#flows.size + SWEEP_STEP;
   }

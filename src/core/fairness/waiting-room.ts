@@ -1,17 +1,25 @@
 import { neverFits } from "../limits/combine.ts";
 import type { Priority } from "../policy/policy.ts";
-import { aheadOf, asksForLess, callsAhead, needsOf } from "./ahead.ts";
+import { aheadOf, asksForLess, callsAhead } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
 import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
-import { bandOf, noNeeds, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
+import {
+  bandOf,
+  needsOf,
+  noNeeds,
+  type PermitRequest,
+  PRIORITIES,
+  type RoomBounds,
+  type Turned,
+} from "./permit.ts";
 import { Places } from "./places.ts";
 import type { Flow } from "./service-order.ts";
 
-/** What the room asks of the limits. */
+/** What the room asks of the limits: synchronous. */
 export interface PermitLimits<Outcome> {
-  /** Holds everything that the call asks for, or nothing. */
-  reserve(request: PermitRequest, nowMs: number): Attempt<Outcome>;
+  /** Holds everything that the call asks for, or nothing. `waits`: it is in the room already, where nobody reads the outcome of a refusal. */
+  reserve(request: PermitRequest, nowMs: number, waits: boolean): Attempt<Outcome>;
   /** As `expectedWait` of core/limits. */
   expectedWait(request: PermitRequest, ahead: readonly number[], serviceMs: number, nowMs: number): number;
 }
@@ -27,7 +35,7 @@ export type Attempt<Outcome> =
       readonly limiting: number;
     };
 
-export type Entry<Outcome> =
+export type Entry<Outcome, Waiter extends Ticket = Ticket> =
   /** `isCounted`: whether its service was counted, so that its correction is wanted. */
   | { readonly kind: "granted"; readonly outcome: Outcome; readonly isCounted: boolean }
   /** `outcome` is there where the limits were asked. */
@@ -37,7 +45,7 @@ export type Entry<Outcome> =
       readonly waitMs: number;
       readonly outcome: Outcome | undefined;
     }
-  | { readonly kind: "waiting"; readonly ticket: Ticket; readonly expectedMs: number };
+  | { readonly kind: "waiting"; readonly ticket: Waiter; readonly expectedMs: number };
 
 /** A call that was counted: by how much it used more (or less: negative) than its size. */
 export interface Served {
@@ -54,6 +62,19 @@ interface Saved {
   readonly head: Ticket;
   readonly contest: Contest;
   readonly key: string;
+}
+
+const NO_SAVED: readonly Saved[] = [];
+const NO_HEADS: readonly Ticket[] = [];
+
+const plainTicket = <Waiter extends Ticket>(request: PermitRequest, nowMs: number): Waiter =>
+  new Ticket(request, nowMs) as Waiter;
+
+/** A list of one is made as such: one that grows is made for many. */
+function withOne<T>(list: T[] | undefined, one: T): T[] {
+  if (list === undefined) return [one];
+  if (list[list.length - 1] !== one) list.push(one);
+  return list;
 }
 
 /** A moving average over about ten calls. */
@@ -75,19 +96,29 @@ function removeAt(contests: Contest[], index: number): void {
  * stays below what it will have then; so all counters of one line are within L ÷ w of each other, before and after. (Sheng et al., OSDI 2024, for
  * one server that never has a head that does not fit.) Service is what was expected of a call; what it turned out to be is corrected when it ends.
  */
-export class WaitingRoom<Outcome> {
+export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
   readonly #limits: PermitLimits<Outcome>;
-  readonly #granted: (ticket: Ticket, outcome: Outcome) => void;
+  readonly #granted: (ticket: Waiter, outcome: Outcome) => void;
+  readonly #ticketOf: (request: PermitRequest, nowMs: number) => Waiter;
   readonly #places = new Places();
   readonly #shares = new MinimumShares(PRIORITIES.length);
   #minShares: readonly number[] = PRIORITIES.map(() => 0);
   /** Who may overtake: one list for all looks, which are many. */
   readonly #found: Lane[] = [];
+  readonly #isInLine = (band: number): boolean => this.#places.inLine(band) > 0;
 
-  /** `granted` is called while another method runs, and must not call the room. */
-  constructor(limits: PermitLimits<Outcome>, granted: (ticket: Ticket, outcome: Outcome) => void) {
+  /**
+   * `granted` is called while another method runs, and must not call the room. `ticketOf` makes the ticket of a call that has to wait, for an owner who keeps more
+   * in it.
+   */
+  constructor(
+    limits: PermitLimits<Outcome>,
+    granted: (ticket: Waiter, outcome: Outcome) => void,
+    ticketOf: (request: PermitRequest, nowMs: number) => Waiter = plainTicket,
+  ) {
     this.#limits = limits;
     this.#granted = granted;
+    this.#ticketOf = ticketOf;
   }
 
   /** How many calls wait. */
@@ -101,10 +132,10 @@ export class WaitingRoom<Outcome> {
   }
 
   /** Serves a call at once where it fits and is not in front of anybody, else lets it wait if it can be served in time. */
-  enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome> {
+  enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome, Waiter> {
     this.#minShares = bounds.minShares;
     // The common case: nobody waits.
-    let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs) : undefined;
+    let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs, false) : undefined;
     if (attempt?.kind === "granted") return { kind: "granted", outcome: attempt.outcome, isCounted: false };
     const band = bandOf(request.priority);
     const flow = this.#places.orders[band].candidate(request.flow, request.weight);
@@ -113,7 +144,7 @@ export class WaitingRoom<Outcome> {
     if (queued === undefined && attempt === undefined) {
       const overtaken = this.#overtakenBy(request, flow, contest);
       if (overtaken !== undefined) {
-        attempt = this.#limits.reserve(request, nowMs);
+        attempt = this.#limits.reserve(request, nowMs, false);
         if (attempt.kind === "granted") {
           for (const head of overtaken) head.overtakeLeft -= request.size;
           this.#count(flow, request.size);
@@ -123,15 +154,18 @@ export class WaitingRoom<Outcome> {
       }
     }
     // Nobody waits for what will not come; the limits are asked what to say of it.
-    if (attempt === undefined && neverFits(request.subjects)) attempt = this.#limits.reserve(request, nowMs);
-    const turned = this.#turn(request, flow, bounds, attempt, nowMs, queued, contest);
-    if (turned.kind === "turned") {
+    if (attempt === undefined && neverFits(request.subjects))
+      attempt = this.#limits.reserve(request, nowMs, false);
+    const expectedMs = this.#expected(request, flow, attempt, nowMs, queued, contest);
+    const turned = this.#turned(request, flow, bounds, attempt, expectedMs);
+    if (turned !== undefined) {
       this.#places.contests.dropIdle(contest);
-      return turned;
+      const waitMs = turned === "never_fits" ? 0 : Math.max(1, expectedMs);
+      return { kind: "turned", reason: turned, waitMs, outcome: attempt?.outcome };
     }
-    const ticket = new Ticket(request, nowMs);
-    this.#join(ticket, queued ?? this.#places.open(flow, contest, request), attempt, nowMs);
-    return { kind: "waiting", ticket, expectedMs: turned.waitMs };
+    const ticket = this.#ticketOf(request, nowMs);
+    this.#join(ticket, queued ?? this.#places.open(flow, contest), attempt, nowMs);
+    return { kind: "waiting", ticket, expectedMs };
   }
 
   /** The call does not wait any more. Who was behind it is next. */
@@ -141,7 +175,7 @@ export class WaitingRoom<Outcome> {
     const wasHead = lane.head === ticket;
     this.#remove(ticket);
     if (!wasHead) return;
-    if (lane.tickets.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
+    if (lane.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
     // Those whom it held up may have held up others.
     this.#dispatch(this.#places.contests.withRivals([lane.contest]), nowMs);
   }
@@ -163,19 +197,19 @@ export class WaitingRoom<Outcome> {
       this.#places.recount(flow, served.correction);
     }
     if (this.#places.waiting === 0) return;
-    const changed: Contest[] = [];
+    let changed: Contest[] | undefined;
     for (const key of keys) {
       for (const lane of this.#places.sleepers(key)) {
         this.#places.wake(lane);
-        changed.push(lane.contest);
+        changed = withOne(changed, lane.contest);
       }
       for (const contest of this.#places.contests.sharing(key)) {
         if (openMs !== undefined)
           contest.serviceMs += (contest.serviceMs === 0 ? 1 : SERVICE_GAIN) * (openMs - contest.serviceMs);
-        changed.push(contest);
+        changed = withOne(changed, contest);
       }
     }
-    if (changed.length > 0) this.#dispatch(changed, nowMs);
+    if (changed !== undefined) this.#dispatch(changed, nowMs);
   }
 
   /** Serves whoever can be by now. */
@@ -185,17 +219,27 @@ export class WaitingRoom<Outcome> {
     this.#dispatch(changed, nowMs);
   }
 
+  /** The calls of a flow that wait, first to last. */
+  waitingOf(flow: string, priority: Priority): readonly Waiter[] {
+    const known = this.#places.orders[bandOf(priority)].find(flow);
+    if (known === undefined) return [];
+    const tickets = [...this.#places.ticketsOf(known)] as Waiter[];
+    return tickets.sort((a, b) => a.sequence - b.sequence);
+  }
+
   /** How many calls are served before this one, itself included, and how long that takes, as far as can be told. */
   look(ticket: Ticket, nowMs: number): { readonly position: number; readonly expectedMs: number } {
     const { request, lane } = ticket;
     if (lane === undefined) return { position: 0, expectedMs: 0 };
-    const before = lane.tickets.slice(0, lane.tickets.indexOf(ticket));
+    let before = 0;
     const needs = noNeeds(request);
-    for (const other of before) {
+    for (const other of lane) {
+      if (other === ticket) break;
+      before += 1;
       for (const [charge, need] of needsOf(other.request).entries()) needs[charge] += need;
     }
     const ahead = aheadOf(request, lane.flow, lane.contest, needs, 0, true);
-    const calls = callsAhead(lane, before.length);
+    const calls = callsAhead(lane, before);
     const { serviceMs } = lane.contest;
     return { position: calls + 1, expectedMs: this.#limits.expectedWait(request, ahead, serviceMs, nowMs) };
   }
@@ -204,12 +248,12 @@ export class WaitingRoom<Outcome> {
    * The heads that a call would overtake if it went now; undefined where one of them forbids it. Whoever is first in line has been tried, and did not
    * fit.
    */
-  #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): Ticket[] | undefined {
+  #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): readonly Ticket[] | undefined {
+    if (contest.shared.length === 0 || this.#places.waiting === 0) return NO_HEADS;
+    const isOwed = this.#owedBand(this.#places.contests.all) !== undefined;
+    if (flow.band === 0 && !isOwed) return NO_HEADS;
     const heads: Ticket[] = [];
-    if (contest.shared.length === 0 || this.#places.waiting === 0) return heads;
-    const isOwed = this.#owedBand(this.#places.contests) !== undefined;
-    if (flow.band === 0 && !isOwed) return heads;
-    for (const rival of this.#places.contests.withRivals([contest])) {
+    for (const rival of this.#places.contests.rivalsOf(contest)) {
       const first = rival.best();
       if (first === undefined) continue;
       const isAhead =
@@ -223,36 +267,41 @@ export class WaitingRoom<Outcome> {
     return heads;
   }
 
-  /** Whether the call may wait, and how long it will; or why not. */
-  #turn(
+  /** How long the call will wait, as far as can be told. */
+  #expected(
     request: PermitRequest,
     flow: Flow,
-    bounds: RoomBounds,
     attempt: Attempt<Outcome> | undefined,
     nowMs: number,
     queued: Lane | undefined,
     contest: Contest,
-  ): Extract<Entry<Outcome>, { kind: "turned" }> | { readonly kind: "stays"; readonly waitMs: number } {
-    const outcome = attempt?.outcome;
-    if (attempt?.kind === "never_fits") return { kind: "turned", reason: "never_fits", waitMs: 0, outcome };
+  ): number {
+    if (attempt?.kind === "never_fits") return 0;
     const joining = queued === undefined ? flow.weight : 0;
     const ahead = aheadOf(request, flow, contest, queued?.needs, joining, false);
     const expectedMs = this.#limits.expectedWait(request, ahead, contest.serviceMs, nowMs);
     // For concurrency nobody can foretell the wait: then only what is known of it may turn a call away.
-    const waitMs =
-      expectedMs === 0 && attempt?.kind === "refused"
-        ? Math.min(attempt.waitMs, request.maxWaitMs)
-        : expectedMs;
-    if (waitMs > request.maxWaitMs || request.maxWaitMs === 0) {
-      return { kind: "turned", reason: "limited", waitMs: Math.max(1, waitMs), outcome };
-    }
+    return expectedMs === 0 && attempt?.kind === "refused"
+      ? Math.min(attempt.waitMs, request.maxWaitMs)
+      : expectedMs;
+  }
+
+  /** Why a call that would wait for so long may not; undefined where it may. */
+  #turned(
+    request: PermitRequest,
+    flow: Flow,
+    bounds: RoomBounds,
+    attempt: Attempt<Outcome> | undefined,
+    waitMs: number,
+  ): Turned | undefined {
+    if (attempt?.kind === "never_fits") return "never_fits";
+    if (waitMs > request.maxWaitMs || request.maxWaitMs === 0) return "limited";
     const isFull =
       this.#places.waiting >= bounds.waitingMax ||
       flow.waiting >= bounds.waitingPerFlowMax ||
       this.#places.bytes + request.bytes > bounds.bytesMax ||
       flow.bytes + request.bytes > bounds.bytesPerFlowMax;
-    if (isFull) return { kind: "turned", reason: "queue_full", waitMs: Math.max(1, waitMs), outcome };
-    return { kind: "stays", waitMs };
+    return isFull ? "queue_full" : undefined;
   }
 
   #join(ticket: Ticket, lane: Lane, attempt: Attempt<Outcome> | undefined, nowMs: number): void {
@@ -260,7 +309,7 @@ export class WaitingRoom<Outcome> {
     const { flow, contest } = lane;
     this.#places.join(ticket, lane);
     this.#shares.joined(flow.band, request.size);
-    if (lane.tickets.length > 1) return;
+    if (lane.length > 1) return;
     if (attempt?.kind === "refused") this.#blocked(lane, attempt, nowMs);
     // Behind somebody who is waited for; where that is not so any more, its turn is now.
     else if (contest.dueMs === 0) this.#places.setDue(contest, nowMs);
@@ -268,7 +317,7 @@ export class WaitingRoom<Outcome> {
 
   /** Serves who is next in these contests until nobody fits. What fits one may be the turn of somebody in another. */
   #dispatch(changed: readonly Contest[], nowMs: number): void {
-    const saved: Saved[] = [];
+    let saved: Saved[] | undefined;
     const contests = this.#places.contests.withRivals(changed);
     for (const contest of contests) this.#places.setDue(contest, 0);
     for (;;) {
@@ -277,7 +326,7 @@ export class WaitingRoom<Outcome> {
       const { contest, head } = lane;
       const attempt = this.#try(lane, nowMs);
       if (attempt.kind === "granted") {
-        for (const one of saved) {
+        for (const one of saved ?? NO_SAVED) {
           if (!contest.shared.includes(one.key)) continue;
           one.head.overtakeLeft -= head.request.size;
           if (one.head.overtakeLeft <= 0) this.#close(contests, one);
@@ -287,9 +336,11 @@ export class WaitingRoom<Outcome> {
       if (lane.dueMs > 0) continue;
       removeAt(contests, contests.indexOf(contest));
       const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
-      const one: Saved = { head, contest, key: head.request.subjects[limiting].key };
-      this.#overtake(lane, one.key, nowMs);
-      if (head.overtakeLeft > 0) saved.push(one);
+      const { key } = head.request.subjects[limiting];
+      this.#overtake(lane, key, nowMs);
+      if (contests.length === 0) return;
+      const one: Saved = { head, contest, key };
+      if (head.overtakeLeft > 0) saved = withOne(saved, one);
       else this.#close(contests, one);
     }
   }
@@ -315,7 +366,7 @@ export class WaitingRoom<Outcome> {
     return best;
   }
 
-  #owedBand(contests: Iterable<Contest>): number | undefined {
+  #owedBand(contests: readonly Contest[]): number | undefined {
     for (let band = PRIORITIES.length - 1; band > 0; band--) {
       if (this.#places.inLine(band) === 0) continue;
       let best: Lane | undefined;
@@ -331,6 +382,7 @@ export class WaitingRoom<Outcome> {
   /** Serves smaller calls in front of a head that has to wait for room under `key`, as far as it can be asked to let them. */
   #overtake(lane: Lane, key: string, nowMs: number): void {
     const { contest, head } = lane;
+    if (!contest.mayAskForLess(head.request, key)) return;
     // What is as large as something that did not fit does not fit either.
     let failed = head.request.size;
     while (head.overtakeLeft > 0) {
@@ -369,11 +421,11 @@ export class WaitingRoom<Outcome> {
   /** Serves the lane's head if it fits; else says what it waits for. */
   #try(lane: Lane, nowMs: number): Attempt<Outcome> {
     const { head, flow } = lane;
-    const attempt = this.#limits.reserve(head.request, nowMs);
+    const attempt = this.#limits.reserve(head.request, nowMs, true);
     if (attempt.kind === "granted") {
       this.#remove(head);
       this.#count(flow, head.request.size);
-      this.#granted(head, attempt.outcome);
+      this.#granted(head as Waiter, attempt.outcome);
     } else {
       this.#blocked(lane, attempt, nowMs);
     }
@@ -403,6 +455,6 @@ export class WaitingRoom<Outcome> {
   #count(flow: Flow, size: number): void {
     flow.unsettled += 1;
     this.#places.recount(flow, size);
-    this.#shares.served(flow.band, size, this.#minShares, (band) => this.#places.inLine(band) > 0);
+    this.#shares.served(flow.band, size, this.#minShares, this.#isInLine);
   }
 }

@@ -69,7 +69,7 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
     this.calibrations = new EmbeddedCalibrationStore(this.#journal.database, this.#clock);
     this.permits = new InProcessPermitQueue(this.#table, this.#clock, {
       assertUsable: () => this.#assertUsable(),
-      committed: async () => this.#commit?.promise,
+      committed: () => this.#commit?.promise,
     });
     this.#snapshot = new SnapshotWriter(this.#journal, this.#table);
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();

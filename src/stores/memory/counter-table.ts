@@ -28,6 +28,7 @@ export interface ChangeListener {
   reservationChanged(id: ReservationId, reservation: OpenReservation | "closed"): void;
 }
 
+const NO_READINGS: readonly LimitReading[] = [];
 const NOBODY: ChangeListener = { subjectChanged: () => {}, reservationChanged: () => {} };
 
 /** A sweep looks at one subject in so many, so that a hundred sweeps have seen them all … */
@@ -57,7 +58,8 @@ export class CounterTable {
 
   readonly #isAlive = (instance: number): boolean => (this.#leases.get(instance) ?? 0) > this.#nowMs;
 
-  reserve(request: ReserveRequest, nowMs: number): ReserveOutcome {
+  /** `isAsked`: somebody reads the readings of a refusal; else there are none. */
+  reserve(request: ReserveRequest, nowMs: number, isAsked = true): ReserveOutcome {
     this.#nowMs = nowMs;
     const { id, subjects } = request;
     const states = this.#states(subjects);
@@ -68,7 +70,9 @@ export class CounterTable {
     }
     followClock(states, subjects, nowMs);
     const verdict = decide(states, subjects, nowMs, this.#isAlive);
-    if (verdict.kind !== "admitted") return withReadings(verdict, this.#readings(states, subjects, nowMs));
+    if (verdict.kind !== "admitted") {
+      return withReadings(verdict, isAsked ? this.#readings(states, subjects, nowMs) : NO_READINGS);
+    }
     const reservation: OpenReservation = { expiresMs: nowMs + request.ttlMs, step: 0, holds: [] };
     const held = this.#hold(states, subjects, reservation, id, nowMs);
     return withReadings(verdict, this.#readings(held, subjects, nowMs));
@@ -180,8 +184,8 @@ export class CounterTable {
   }
 
   #states(subjects: readonly { readonly key: string }[]): (SubjectState | undefined)[] {
-    const states: (SubjectState | undefined)[] = [];
-    for (const { key } of subjects) states.push(this.#subjects.get(key));
+    const states = new Array<SubjectState | undefined>(subjects.length);
+    for (let i = 0; i < subjects.length; i++) states[i] = this.#subjects.get(subjects[i].key);
     return states;
   }
 
@@ -244,10 +248,13 @@ export class CounterTable {
     subjects: readonly SubjectCharges[],
     nowMs: number,
   ): LimitReading[] {
-    const readings: LimitReading[] = [];
+    let count = 0;
+    for (const { charges } of subjects) count += charges.length;
+    const readings = new Array<LimitReading>(count);
+    let charge = 0;
     for (let i = 0; i < subjects.length; i++) {
       for (const { spec } of subjects[i].charges) {
-        readings.push(readLimit(states[i], spec, nowMs, this.#isAlive));
+        readings[charge++] = readLimit(states[i], spec, nowMs, this.#isAlive);
       }
     }
     return readings;
@@ -256,7 +263,9 @@ export class CounterTable {
 
 /** With an empty state in place of each that is missing; the same list where none is. */
 function filled(states: (SubjectState | undefined)[]): SubjectState[] {
-  return states.every((state) => state !== undefined) ? states : states.map((state) => state ?? emptyState());
+  return states.includes(undefined)
+    ? states.map((state) => state ?? emptyState())
+    : (states as SubjectState[]);
 }
 
 /** Spelled out: spreading the verdict costs a third of the whole decision. */

@@ -1,6 +1,5 @@
-import type { Ticket } from "../../core/fairness/lane.ts";
 import type { PermitRequest, RoomBounds } from "../../core/fairness/permit.ts";
-import { type Attempt, type Entry, WaitingRoom } from "../../core/fairness/waiting-room.ts";
+import { type Attempt, WaitingRoom } from "../../core/fairness/waiting-room.ts";
 import type { Priority } from "../../core/policy/policy.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ReserveOutcome } from "../../ports/limit-store.ts";
@@ -13,23 +12,21 @@ import type {
   WaitingPermit,
 } from "../../ports/permit-queue.ts";
 import type { CounterTable } from "./counter-table.ts";
+import { Deadlines } from "./deadlines.ts";
+import { WaitingCall as WaitingHere } from "./waiting-call.ts";
 
 type Admitted = Extract<ReserveOutcome, { readonly kind: "admitted" }>;
-type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" }>;
-
-/** A call that waits, and who is to be told. */
-interface Waiting {
-  readonly decided: (decision: Decided) => void;
-  readonly failed: (error: unknown) => void;
-  readonly deadline: NodeJS.Timeout;
-}
+type Granted = Extract<PermitDecision, { readonly kind: "granted" }>;
 
 /** A store whose changes take a while to be as durable as promised. */
 export interface Durability {
   /** Throws `store_unavailable` where nothing may be decided at the moment. */
   assertUsable(): void;
-  /** When everything that was decided so far is durable; rejects with `store_unavailable` where it is not known to become so. */
-  committed(): Promise<void>;
+  /**
+   * When everything that was decided so far is durable: one promise for all of that; undefined where it is. Rejects with `store_unavailable` where it is not known to
+   * become so.
+   */
+  committed(): Promise<void> | undefined;
 }
 
 /** Beyond this a timer would fire at once. */
@@ -63,15 +60,22 @@ function attemptOf(request: PermitRequest, outcome: ReserveOutcome): Attempt<Res
   }
 }
 
+/** Grants that become durable together. */
+interface Batch {
+  readonly commit: Promise<void>;
+  readonly calls: WaitingHere[];
+  readonly decisions: Granted[];
+}
+
 /** The waiting room of one process, over the counters that it keeps in memory: for the memory store and the embedded store. */
 export class InProcessPermitQueue implements PermitQueue {
   readonly #clock: Clock;
   readonly #durability: Durability | undefined;
-  readonly #room: WaitingRoom<ReserveOutcome>;
+  readonly #room: WaitingRoom<ReserveOutcome, WaitingHere>;
   readonly #table: CounterTable;
-  readonly #waiting = new Map<Ticket, Waiting>();
-  /** Granted, and not yet as durable as promised: whoever leaves meanwhile has nothing to give back. */
-  readonly #committing = new Set<Ticket>();
+  readonly #deadlines = new Deadlines<WaitingHere>((call) => this.#timeOut(call));
+  readonly #left = (call: WaitingHere): void => this.#leave(call);
+  #batch: Batch | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
 
@@ -80,13 +84,15 @@ export class InProcessPermitQueue implements PermitQueue {
     this.#table = table;
     this.#clock = clock;
     this.#durability = durability;
-    this.#room = new WaitingRoom<ReserveOutcome>(
+    this.#room = new WaitingRoom<ReserveOutcome, WaitingHere>(
       {
-        reserve: (request, nowMs) => attemptOf(request, table.reserve(request as PermitCall, nowMs)),
+        reserve: (request, nowMs, waits) =>
+          attemptOf(request, table.reserve(request as PermitCall, nowMs, !waits)),
         expectedWait: (request, ahead, serviceMs, nowMs) =>
           table.expectedWait(request.subjects, ahead, serviceMs, nowMs),
       },
-      (ticket, outcome) => this.#grant(ticket, outcome as Admitted),
+      (call, outcome) => this.#grant(call, outcome as Admitted),
+      (request, nowMs) => new WaitingHere(request, nowMs, this.#left),
     );
   }
 
@@ -103,7 +109,10 @@ export class InProcessPermitQueue implements PermitQueue {
       case "turned":
         return { kind: "refused", reason: entry.reason, waitMs: entry.waitMs, outcome: entry.outcome };
       case "waiting":
-        return this.#wait(call, entry);
+        entry.ticket.expectedMs = entry.expectedMs;
+        this.#deadlines.add(entry.ticket, call.maxWaitMs);
+        this.#arm();
+        return entry.ticket;
     }
   }
 
@@ -114,12 +123,9 @@ export class InProcessPermitQueue implements PermitQueue {
 
   async look(flow: string, priority: Priority): Promise<readonly WaitingCall[]> {
     const nowMs = this.#clock.nowMs();
-    const calls: WaitingCall[] = [];
-    for (const ticket of this.#waiting.keys()) {
-      if (ticket.request.flow !== flow || ticket.request.priority !== priority) continue;
-      calls.push({ waitedMs: nowMs - ticket.enteredMs, ...this.#room.look(ticket, nowMs) });
-    }
-    return calls;
+    return this.#room
+      .waitingOf(flow, priority)
+      .map((call) => ({ waitedMs: nowMs - call.enteredMs, ...this.#room.look(call, nowMs) }));
   }
 
   /** What the timer does: for tests that set the clock themselves. */
@@ -136,51 +142,51 @@ export class InProcessPermitQueue implements PermitQueue {
   /** Ends every wait with `error`. */
   close(error: Error): void {
     clearTimeout(this.#timer);
-    for (const { deadline, failed } of this.#waiting.values()) {
-      clearTimeout(deadline);
-      failed(error);
-    }
-    this.#waiting.clear();
+    for (const call of this.#deadlines.clear()) call.fail(error);
   }
 
-  #wait(
-    call: PermitCall,
-    { ticket, expectedMs }: Extract<Entry<ReserveOutcome>, { kind: "waiting" }>,
-  ): WaitingPermit {
-    const { promise, resolve, reject } = Promise.withResolvers<Decided>();
-    const deadline = setTimeout(() => this.#timeOut(ticket), Math.min(call.maxWaitMs, TIMER_MS_MAX));
-    this.#waiting.set(ticket, { decided: resolve, failed: reject, deadline });
-    this.#arm();
-    return { kind: "waiting", expectedMs, decision: promise, leave: () => this.#leave(ticket) };
-  }
-
-  #grant(ticket: Ticket, outcome: Admitted): void {
-    const waiting = this.#waiting.get(ticket);
-    if (waiting === undefined) throw new Error("a permit for a call that does not wait");
-    this.#waiting.delete(ticket);
-    clearTimeout(waiting.deadline);
+  #grant(call: WaitingHere, outcome: Admitted): void {
+    if (call.state !== "waiting") throw new Error("a permit for a call that does not wait");
+    this.#deadlines.remove(call);
     const decision = { kind: "granted", outcome, isCounted: true } as const;
-    const committed = this.#durability?.committed();
-    if (committed === undefined) {
-      waiting.decided(decision);
+    const commit = this.#durability?.committed();
+    if (commit === undefined) {
+      call.decide(decision);
       return;
     }
-    this.#committing.add(ticket);
-    committed.then(
-      () => (this.#committing.delete(ticket) ? waiting.decided(decision) : this.#giveBack(ticket)),
-      (error: unknown) => {
-        this.#committing.delete(ticket);
-        waiting.failed(error);
-      },
-    );
+    call.state = "committing";
+    const batch = this.#batchOf(commit);
+    batch.calls.push(call);
+    batch.decisions.push(decision);
   }
 
-  #leave(ticket: Ticket): void {
-    if (this.#take(ticket) === undefined) this.#committing.delete(ticket);
+  #batchOf(commit: Promise<void>): Batch {
+    if (this.#batch?.commit === commit) return this.#batch;
+    const batch: Batch = { commit, calls: [], decisions: [] };
+    this.#batch = batch;
+    commit.then(
+      () => this.#committed(batch),
+      (error: unknown) => {
+        for (const call of batch.calls) call.fail(error);
+      },
+    );
+    return batch;
+  }
+
+  #committed({ calls, decisions }: Batch): void {
+    for (const [i, call] of calls.entries()) {
+      if (call.state === "left") this.#giveBack(call);
+      else call.decide(decisions[i]);
+    }
+  }
+
+  #leave(call: WaitingHere): void {
+    if (call.state === "committing") call.state = "left";
+    else this.#take(call);
   }
 
   /** Nobody wants what was granted. */
-  #giveBack({ request }: Ticket): void {
+  #giveBack({ request }: WaitingHere): void {
     const { id, subjects, flow, priority, size } = request as PermitCall;
     const nothing = subjects.map(({ key, charges }) => ({
       key,
@@ -194,29 +200,32 @@ export class InProcessPermitQueue implements PermitQueue {
     });
   }
 
-  #timeOut(ticket: Ticket): void {
-    const { expectedMs } = this.#room.look(ticket, this.#clock.nowMs());
-    this.#take(ticket)?.decided({ kind: "timed_out", waitMs: Math.max(1, expectedMs) });
+  #timeOut(call: WaitingHere): void {
+    const { expectedMs } = this.#room.look(call, this.#clock.nowMs());
+    if (this.#take(call)) call.decide({ kind: "timed_out", waitMs: Math.max(1, expectedMs) });
   }
 
-  /** Undefined where it does not wait any more. */
-  #take(ticket: Ticket): Waiting | undefined {
-    const waiting = this.#waiting.get(ticket);
-    if (waiting === undefined) return undefined;
-    this.#waiting.delete(ticket);
-    clearTimeout(waiting.deadline);
-    this.#room.leave(ticket, this.#clock.nowMs());
+  /** Takes a call out of the room. False where it does not wait any more. */
+  #take(call: WaitingHere): boolean {
+    if (call.state !== "waiting") return false;
+    call.state = "left";
+    this.#deadlines.remove(call);
+    this.#room.leave(call, this.#clock.nowMs());
     this.#arm();
-    return waiting;
+    return true;
   }
 
-  /** One timer, for the next moment that is known. */
+  /** One timer, for the next moment that is known. Where that moves on, as it does with every grant, the timer is left to fire in vain. */
   #arm(): void {
     const dueMs = this.#room.nextDueMs;
-    if (dueMs === this.#timerMs) return;
+    if (dueMs === Number.POSITIVE_INFINITY) {
+      clearTimeout(this.#timer);
+      this.#timerMs = dueMs;
+      return;
+    }
+    if (dueMs >= this.#timerMs) return;
     clearTimeout(this.#timer);
     this.#timerMs = dueMs;
-    if (dueMs === Number.POSITIVE_INFINITY) return;
     const inMs = Math.min(TIMER_MS_MAX, Math.max(0, dueMs - this.#clock.nowMs()));
     this.#timer = setTimeout(() => {
       this.#timerMs = Number.POSITIVE_INFINITY;
