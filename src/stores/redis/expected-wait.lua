@@ -28,9 +28,11 @@ local function waitWith(s, p, total, nowMs, serviceMs)
 end
 
 expectedWait = function(ahead, serviceMs)
-  lookUp()
+  subjects, states, tails, opens = a[5], {}, {}, {}
+  useAlgorithms(KEYS[subjects + 2])
   local charge, p, waitMs = 1, 7 + subjects, 0
   for i = 1, subjects do
+    loadSubject(i)
     local s = states[i]
     local nowMs = s and effectiveNow(s) or clockMs
     for _ = 1, a[6 + i] do

@@ -16,12 +16,13 @@ import type {
 import type { EncodedCall } from "./request-codec.ts";
 import {
   decodeEnterReply,
-  decodeGrant,
+  decodeGrants,
   decodeGranted,
   decodeView,
   encodeEnter,
   encodeFreed,
   encodeView,
+  type PublishedGrant,
   type RoomRequest,
   ticketName,
 } from "./room-codec.ts";
@@ -159,7 +160,9 @@ export class RedisPermitQueue implements PermitQueue {
     this.#listening ??= this.#link
       .listen(
         this.#gateway,
-        (message) => this.#granted(message),
+        (message) => {
+          for (const grant of decodeGrants(message)) this.#granted(grant);
+        },
         () => this.#giveUp("the connection to Redis was lost"),
       )
       .catch((error) => {
@@ -177,8 +180,7 @@ export class RedisPermitQueue implements PermitQueue {
     this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
   }
 
-  #granted(message: Buffer): void {
-    const { id, reply } = decodeGrant(message);
+  #granted({ id, reply }: PublishedGrant): void {
     const name = nameOf(id);
     const waiting = this.#waiting.get(name);
     if (waiting === undefined) return;

@@ -76,20 +76,21 @@ local function lookThroughOpen()
   end
 end
 
+local function loadSubject(i)
+  local value = call('GET', KEYS[keysBefore + i])
+  if not value then return end
+  local tailAt
+  states[i], tailAt, opens[i] = toState(value)
+  tails[i] = sub(value, tailAt)
+end
+
 -- Loads what is stored about the call at hand.
 local function lookUp()
   subjects, states, tails, opens = a[5], {}, {}, {}
   openRecords, tombstones, standing, hasOverflow = '', '', 'none', false
   step, expiresMs, holds, recordAt, recordEnd = nil, nil, nil, nil, nil
   useAlgorithms(KEYS[keysBefore + subjects + 2])
-  for i = 1, subjects do
-    local value = call('GET', KEYS[keysBefore + i])
-    if value then
-      local tailAt
-      states[i], tailAt, opens[i] = toState(value)
-      tails[i] = sub(value, tailAt)
-    end
-  end
+  for i = 1, subjects do loadSubject(i) end
   local s = states[1]
   if not s then return end
   openRecords, tombstones = sub(tails[1], 1, opens[1]), sub(tails[1], opens[1] + 1)

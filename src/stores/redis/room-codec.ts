@@ -28,6 +28,7 @@ function doubles(numbers: readonly number[]): Buffer {
 export function encodeEnter(call: PermitCall, bounds: RoomBounds, encoded: EncodedCall): RoomRequest {
   const { subjects, isShared, flow, priority } = call;
   const numbers = [
+    ...isShared.map(Number),
     bandOf(priority) + 1,
     call.weight,
     call.size,
@@ -38,7 +39,6 @@ export function encodeEnter(call: PermitCall, bounds: RoomBounds, encoded: Encod
     bounds.bytesMax,
     bounds.bytesPerFlowMax,
     ...PRIORITIES.map((_, band) => bounds.minShares[band] ?? 0),
-    ...isShared.map(Number),
   ];
   let contest = "";
   let own = "";
@@ -47,8 +47,8 @@ export function encodeEnter(call: PermitCall, bounds: RoomBounds, encoded: Encod
     if (isShared[i]) contest += `\n${encoded.keys[i]}\t${ids}`;
     else own += `\r${encoded.keys[i]}\t${ids}`;
   }
-  const lane = `${priority}\n${flow}${contest}${own}`;
-  return { letter: "e", args: [encoded.request, doubles(numbers), flow, contest, lane, ...encoded.keys] };
+  const request = Buffer.concat([encoded.request, doubles(numbers)]);
+  return { letter: "e", args: [request, flow, contest, own, ...encoded.keys] };
 }
 
 /** For how long a call was open, where nobody knows. */
@@ -80,11 +80,25 @@ export function ticketName({ instance, sequence }: ReservationId): Buffer {
 
 const TICKET_BYTES = 12;
 
-/** A grant as it is published: whose, and the reply of its reserve. */
-export function decodeGrant(message: Buffer): { readonly id: ReservationId; readonly reply: Buffer } {
-  const id = { instance: message.readUIntLE(0, 6), sequence: message.readUIntLE(6, 6) };
-  return { id, reply: message.subarray(TICKET_BYTES) };
+/** A grant: whose, and the reply of its reserve. */
+export interface PublishedGrant {
+  readonly id: ReservationId;
+  readonly reply: Buffer;
 }
+
+/** Those of one run of the script. */
+export function decodeGrants(message: Buffer): PublishedGrant[] {
+  const grants: PublishedGrant[] = [];
+  for (let at = 0; at < message.length; ) {
+    const id = { instance: message.readUIntLE(at, 6), sequence: message.readUIntLE(at + 6, 6) };
+    const from = at + TICKET_BYTES + LENGTH_BYTES;
+    at = from + message.readUInt32LE(at + TICKET_BYTES);
+    grants.push({ id, reply: message.subarray(from, at) });
+  }
+  return grants;
+}
+
+const LENGTH_BYTES = 4;
 
 export type EnterReply =
   | Exclude<PermitDecision, { readonly kind: "timed_out" }>

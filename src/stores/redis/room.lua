@@ -6,166 +6,168 @@ KEYS    what starts every key of the room; all of them, and those of the calls, 
 ARGV    for tests only the time in epoch ms, else empty; the gateway; then requests one after the other, each: its letter, how many
         arguments follow, and these:
 
-    e  enter  the call (subject-state.lua), [band, weight, size, bytes, maxWaitMs, waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4,
-              (is shared)*subjects], flow, key of its contest, key of its lane, then its keys in Redis
+    f  freed  [openMs or -1, band or 0, correction], flow, keys of the subjects
+    e  enter  the call (subject-state.lua), behind its numbers those for the room: [(is shared)*subjects, band, weight, size, bytes, maxWaitMs,
+              waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4], flow, key of its contest, what it asks for of limits
+              that are its own, then its keys in Redis
               → 0, is counted, reply of the reserve | 1, reason, waitMs, reply or '' | 2, expectedMs
     l  leave  tickets → for each −1, or when it would have been served
-    f  freed  [openMs or -1, band or 0, correction], flow, keys of the subjects
     p  pump   → how many calls of this gateway wait
     v  view   band, flow → for each call (waitedMs, position, expectedMs)
 
 Output  when the next pump is due in ms, or −1; then the replies
-Grants of calls that waited are published to the gateway that asked: the ticket's 12 bytes and the reply of its reserve.
+Grants of calls that waited are published to the gateways that asked, those of a run together: of each the ticket's 12 bytes, how long the reply of its reserve is
+(uint32), and that.
 ]]
-local SERVICE_GAIN, OVERTAKING_MAX, GATEWAY_LEASE_MS = 0.1, 4, 5000
+local SERVICE_GAIN, GATEWAY_LEASE_MS = 0.1, 5000
 local REASONS = { limited = 0, neverFits = 1, queueFull = 2 }
 local gateway = ARGV[2]
 
--- The heads that a call would overtake if it went now, or nothing where one of them forbids it.
-local function overtakenBy(ticket, flow, number, contest)
-  local heads = {}
-  if #contest.shared == 0 or room().waiting == 0 then return heads end
+local function allContests()
   local all = {}
-  for _, other in ipairs(call('HVALS', ROOM .. 'n')) do all[other] = true end
-  local owed = owedBand(all) ~= nil
-  if ticket.band == 1 and not owed then return heads end
+  for _, number in ipairs(call('HVALS', ROOM .. 'n')) do all[number] = true end
+  return all
+end
+
+-- The lanes whose heads a call would overtake if it went now, or nothing where one of them forbids it.
+local function overtakenBy(ticket, flow, number, contest)
+  local overtaken = {}
+  if #contest.shared == 0 or room.waiting == 0 then return overtaken end
+  local owed = owedBand(allContests) ~= nil
+  if ticket.band == 1 and not owed then return overtaken end
   local rivals = {}
   addRivals(rivals, number, contest)
   for rival in pairs(rivals) do
-    local name, first = bestOf(rival)
-    if name then
-      local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and flowOf(first).counter <= flow.counter)
+    local first = bestOf(rival)
+    if first then
+      local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and first.flow.counter <= flow.counter)
       if isAhead then
-        if not mayOvertake(ticket.band, flow, ticket.size, first) then return nil end
-        heads[#heads + 1] = first.head
+        if not mayOvertake(flow, ticket.size, first) then return nil end
+        overtaken[#overtaken + 1] = first
       end
     end
   end
-  return heads
+  return overtaken
 end
 
-local function enter(at, arguments)
-  local request, numbers, flowName, contestKey, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local ticketName, keys = sub(request, 1, 12), {}
-  for i = at + 5, at + arguments - 1 do keys[#keys + 1] = ARGV[i] end
-  local band, weight, size, bytes, maxWaitMs, waitingMax, perFlowMax, bytesMax, bytesPerFlowMax, m1, m2, m3, m4 =
-    unpackNumbers('<ddddddddddddd', numbers)
-  local r = room()
-  r.minShares = { m1, m2, m3, m4 }
-  local verdict, waitMs, subject, reply
-  -- The common case: nobody waits.
-  if r.waiting == 0 then
-    verdict, waitMs, subject, reply = attempt(ticketName, request, keys)
-    if verdict == 0 then return { 0, 0, reply } end
-  else
-    useCall(ticketName, request, keys)
-  end
-
-  local ticket = { gateway = gateway, band = band, weight = weight, size = size, bytes = bytes, maxWaitMs = maxWaitMs,
-    enteredMs = clockMs, overtakeLeft = OVERTAKING_MAX * size, request = request, keys = keys, needs = {},
-    isShared = {}, sharedCharges = {}, sharedPlaces = {}, chargePlaces = {} }
-  local shared, ownKeys, p, charges, neverFits = {}, {}, 7 + a[5], 0, false
+-- The keys that a call shares, how many charges these have, and whether it asks for more than a limit ever has.
+local function asksOf(ticket)
+  local a, shared, charges, neverFits = ticket.numbers, {}, 0, false
+  local p = 7 + a[5]
   for i = 1, a[5] do
-    local isShared = unpackNumbers('<d', numbers, 105 + 8 * (i - 1)) == 1
-    ticket.isShared[i] = isShared and 1 or 0
-    if isShared then shared[#shared + 1] = keys[i] else ownKeys[#ownKeys + 1] = keys[i] end
-    ticket.sharedPlaces[i] = #shared
+    if isShared(ticket, i) then
+      shared[#shared + 1] = ticket.keys[i]
+      charges = charges + a[6 + i]
+    end
     for _ = 1, a[6 + i] do
-      if isShared then charges = charges + 1 end
-      ticket.needs[#ticket.needs + 1] = a[p + 5]
       if a[p] > 0 and a[p + 5] > a[p + 2] then neverFits = true end
-      ticket.sharedCharges[#ticket.sharedCharges + 1] = isShared and charges or 0
-      ticket.chargePlaces[#ticket.chargePlaces + 1] = isShared and #shared or 0
       p = p + 7
     end
   end
-  local flow, flowKey = candidate(band, flowName, weight)
-  local number, contest = contestFor(contestKey, shared, charges)
-  local laneNumber = call('HGET', ROOM .. 'k', key)
-  local lane = laneNumber and laneOf(laneNumber)
+  return shared, charges, neverFits
+end
 
-  if not lane and r.waiting > 0 then
-    local heads = overtakenBy(ticket, flow, number, contest)
-    if heads then
-      verdict, waitMs, subject, reply = attempt(ticketName, request, keys)
+local function isFull(ticket, flow)
+  local a, at = ticket.numbers, ticket.isSharedAt + ticket.numbers[5]
+  return room.waiting >= a[at + 6] or flow.waiting >= a[at + 7] or room.bytes + ticket.bytes > a[at + 8] or flow.bytes + ticket.bytes > a[at + 9]
+end
+
+local isGatewayKnown = false
+local function keepGateway()
+  if isGatewayKnown then return end
+  isGatewayKnown = true
+  zput('g', clockMs + GATEWAY_LEASE_MS, gateway)
+end
+
+-- The call comes to wait. `verdict` and what follows where its limits were asked.
+local function wait(ticket, flow, number, contest, lane, own, verdict, waitMs, subject)
+  lane = lane or openLane(flow, number, contest, own)
+  keepGateway()
+  join(ticket, lane)
+  joined(ticket.band, ticket.size)
+  if lane.calls > 1 then return end
+  if verdict == 1 then
+    blocked(lane, ticket, verdict, waitMs, subject)
+  elseif contest.dueMs == 0 then
+    setDue(number, contest, clockMs)
+  end
+end
+
+local function enter(ticket, flowName, contestKey, own)
+  local a, at = ticket.numbers, ticket.isSharedAt + ticket.numbers[5]
+  for band = 1, BANDS do room.minShares[band] = a[at + 9 + band] end
+  local verdict, waitMs, subject, reply
+  -- The common case: nobody waits.
+  if room.waiting == 0 then
+    verdict, waitMs, subject, reply = attempt(ticket)
+    if verdict == 0 then return { 0, 0, reply } end
+  end
+  local shared, charges, neverFits = asksOf(ticket)
+  local flow = candidate(ticket.band, flowName, ticket.weight)
+  local number, contest = contestFor(contestKey, shared, charges)
+  local lane = laneIn(flow, number, own)
+  if not lane and room.waiting > 0 then
+    local overtaken = overtakenBy(ticket, flow, number, contest)
+    if overtaken then
+      verdict, waitMs, subject, reply = attempt(ticket)
       if verdict == 0 then
-        for _, name in ipairs(heads) do
-          local head = ticketOf(name)
-          head.overtakeLeft = head.overtakeLeft - size
-          keep('t:' .. name, head)
+        for _, first in ipairs(overtaken) do
+          first.overtakeLeft = first.overtakeLeft - ticket.size
+          keepFlow(first.flow)
         end
-        count(flowName, flowKey, flow, band, size)
+        count(flow, ticket.size)
         return { 0, 1, reply }
       end
     end
   end
-
-  if not verdict and neverFits then verdict, waitMs, subject, reply = attempt(ticketName, request, keys) end
+  if not verdict and neverFits then verdict, waitMs, subject, reply = attempt(ticket) end
   if verdict == 2 then return { 1, REASONS.neverFits, 0, reply } end
   local ahead = aheadOf(ticket, flow.weight, contest, lane and lane.needs, lane and 0 or flow.weight, false)
-  local expectedMs = waitBehind(ticketName, request, keys, ahead, contest.serviceMs)
+  local expectedMs, maxWaitMs = waitBehind(ticket, ahead, contest.serviceMs), ticket.maxWaitMs
   if expectedMs == 0 and verdict == 1 then expectedMs = waitMs < maxWaitMs and waitMs or maxWaitMs end
   local atLeast = expectedMs > 1 and expectedMs or 1
   if expectedMs > maxWaitMs or maxWaitMs == 0 then
     return { 1, REASONS.limited, format('%.17g', atLeast), reply or '' }
   end
-  if r.waiting >= waitingMax or flow.waiting >= perFlowMax or r.bytes + bytes > bytesMax or flow.bytes + bytes > bytesPerFlowMax then
-    return { 1, REASONS.queueFull, format('%.17g', atLeast), reply or '' }
-  end
-  if not lane then
-    laneNumber, lane = openLane(key, flowName, flow, band, number, contest, ownKeys, #ticket.needs)
-  end
-  call('ZADD', ROOM .. 'g', score(clockMs + GATEWAY_LEASE_MS), gateway)
-  touch('g')
-  join(ticketName, ticket, laneNumber, lane, flow, flowKey)
-  if size > r.sizeMax[band] then r.sizeMax[band] = size end
-  if lane.calls == 1 then
-    if verdict == 1 then
-      blocked(laneNumber, lane, ticket, verdict, waitMs, subject)
-    elseif contest.dueMs == 0 then
-      setDue(number, contest, clockMs)
-    end
-  end
+  if isFull(ticket, flow) then return { 1, REASONS.queueFull, format('%.17g', atLeast), reply or '' } end
+  wait(ticket, flow, number, contest, lane, own, verdict, waitMs, subject)
   return { 2, format('%.17g', expectedMs) }
 end
 
 -- All tickets of a lane, first to last.
-local function namesIn(name, lane)
+local function namesIn(lane)
   local names = { lane.head }
   if lane.calls > 1 then
-    for _, other in ipairs(call('LRANGE', ROOM .. 'q:' .. name, 0, -1)) do names[#names + 1] = other end
+    for _, other in ipairs(call('LRANGE', ROOM .. 'q:' .. lane.sequence, 0, -1)) do names[#names + 1] = other end
   end
   return names
 end
 
 -- Where a ticket stands in its lane, and what is charged before it there.
-local function standingOf(ticketName, ticket, lane)
+local function standingOf(ticket, lane)
   local before, own = 0, {}
-  for charge in ipairs(ticket.needs) do own[charge] = 0 end
-  if lane.head ~= ticketName then
-    for _, name in ipairs(namesIn(ticket.lane, lane)) do
-      if name == ticketName then break end
+  if lane.head ~= ticket.name then
+    local names = namesIn(lane)
+    foreseeTickets(names)
+    for _, name in ipairs(names) do
+      if name == ticket.name then break end
       before = before + 1
-      for charge, need in ipairs(ticketOf(name).needs) do own[charge] = own[charge] + need end
+      addNeeds(own, ticketOf(name))
     end
   end
   local contest = contestOf(lane.contest)
-  local flow = flowOf(lane)
-  local ahead = aheadOf(ticket, flow.weight, contest, own, 0, true)
-  local expectedMs = waitBehind(ticketName, ticket.request, ticket.keys, ahead, contest.serviceMs)
-  return callsAhead(lane, flow.weight, contest, before) + 1, expectedMs
+  local ahead = aheadOf(ticket, lane.flow.weight, contest, own, 0, true)
+  local expectedMs = waitBehind(ticket, ahead, contest.serviceMs)
+  return callsAhead(lane, contest, before) + 1, expectedMs
 end
 
-local function leaveOne(ticketName, ticket)
-  local name = ticket.lane
-  local lane = laneOf(name)
-  local wasHead = lane.head == ticketName
-  local contest = contestOf(lane.contest)
+local function leaveOne(ticket, lane)
+  local wasHead, number, contest = lane.head == ticket.name, lane.contest, contestOf(lane.contest)
   local rivals = {}
-  removeTicket(ticketName, ticket)
+  removeTicket(ticket, lane)
   if not wasHead then return end
-  if lane.calls > 0 and lane.dueMs > 0 then wake(name, lane) end
-  addRivals(rivals, lane.contest, contest)
+  if lane.calls > 0 and lane.dueMs > 0 then wake(lane) end
+  addRivals(rivals, number, contest)
   -- Those whom it held up may have held up others.
   dispatch(withRivals(rivals))
 end
@@ -173,12 +175,12 @@ end
 local function leave(at, arguments)
   local reply = {}
   for i = at, at + arguments - 1 do
-    local ticketName = ARGV[i]
-    local ticket = ticketOf(ticketName)
+    local ticket = ticketOf(ARGV[i] .. gateway)
     if ticket then
-      local _, expectedMs = standingOf(ticketName, ticket, laneOf(ticket.lane))
+      local lane = laneOf(ticket.lane)
+      local _, expectedMs = standingOf(ticket, lane)
       reply[#reply + 1] = format('%.17g', expectedMs)
-      leaveOne(ticketName, ticket)
+      leaveOne(ticket, lane)
     else
       reply[#reply + 1] = '-1'
     end
@@ -190,38 +192,36 @@ end
 local pending = {}
 local function servePending()
   if not next(pending) then return end
-  local contests = withRivals(pending)
+  local among = withRivals(pending)
   pending = {}
-  dispatch(contests)
+  dispatch(among)
 end
 
 local function freed(at, arguments)
   local openMs, band, correction = unpackNumbers('<ddd', ARGV[at])
-  local flowName = ARGV[at + 1]
   if band > 0 then
-    local flowKey = 'f:' .. band .. ':' .. flowName
-    local flow = load(flowKey)
+    local flow = flowOf(band, ARGV[at + 1])
     if flow then
       flow.unsettled = flow.unsettled - 1
-      recount(flowName, flowKey, flow, band, correction)
+      recount(flow, correction)
     end
   end
-  if room().waiting == 0 then return 0 end
+  if room.waiting == 0 then return 0 end
   for i = at + 2, at + arguments - 1 do
     local key = ARGV[i]
     -- Mostly nobody sleeps.
     if zfirst('d') then
       for _, name in ipairs(call('SMEMBERS', ROOM .. 'y:' .. key)) do
         local lane = laneOf(name)
-        wake(name, lane)
+        wake(lane)
         pending[lane.contest] = true
       end
     end
-    for _, number in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do
+    for _, number in ipairs(contestsOver(key)) do
       if openMs >= 0 then
         local contest = contestOf(number)
         contest.serviceMs = contest.serviceMs + (contest.serviceMs == 0 and 1 or SERVICE_GAIN) * (openMs - contest.serviceMs)
-        keep('c:' .. number, contest)
+        keepContest(number, contest)
       end
       pending[number] = true
     end
@@ -229,20 +229,25 @@ local function freed(at, arguments)
   return 0
 end
 
--- Serves whoever is due, and lets go of gateways that are not heard of any more.
+-- Takes who is due out of an order, one after the other.
+local function due(key)
+  local name, dueMs = zfirst(key)
+  if name and dueMs <= clockMs then return name end
+end
+
+-- Serves whoever is due.
 local function pump()
-  local contests, now = {}, score(clockMs)
-  for _, name in ipairs(call('ZRANGEBYSCORE', ROOM .. 'd', '-inf', now)) do
+  local among = {}
+  for name in due, 'd' do
     local lane = laneOf(name)
-    wake(name, lane)
-    contests[lane.contest] = true
+    wake(lane)
+    among[lane.contest] = true
   end
-  for _, number in ipairs(call('ZRANGEBYSCORE', ROOM .. 'e', '-inf', now)) do
-    local contest = contestOf(number)
-    setDue(number, contest, 0)
-    contests[number] = true
+  for number in due, 'e' do
+    setDue(number, contestOf(number), 0)
+    among[number] = true
   end
-  if next(contests) then dispatch(withRivals(contests)) end
+  if next(among) then dispatch(withRivals(among)) end
 end
 
 -- Gateways that nobody listens for any more: their connections broke, so they go on under other names, or not at all. Those that listen at another node of a
@@ -272,24 +277,24 @@ local function dropDeadGateways()
   end
   for _, name in ipairs(unheardGateways(gateways)) do dead[#dead + 1] = name end
   for _, dead in ipairs(dead) do
-    for _, ticketName in ipairs(call('SMEMBERS', ROOM .. 'w:' .. dead)) do
-      local ticket = ticketOf(ticketName)
-      if ticket then leaveOne(ticketName, ticket) end
+    for _, ticketId in ipairs(call('HKEYS', ROOM .. 't:' .. dead)) do
+      local ticket = ticketOf(ticketId .. dead)
+      if ticket then leaveOne(ticket, laneOf(ticket.lane)) end
     end
-    call('DEL', ROOM .. 'w:' .. dead)
     zdrop('g', dead)
   end
 end
 
 local function view(at)
   local band, flowName = tonumber(ARGV[at]), ARGV[at + 1]
-  local flow, reply = load('f:' .. band .. ':' .. flowName), {}
+  local flow, reply = flowOf(band, flowName), {}
   if not flow then return reply end
-  for _, name in ipairs(flow.lanes) do
-    local lane = laneOf(name)
-    for _, ticketName in ipairs(namesIn(name, lane)) do
-      local ticket = ticketOf(ticketName)
-      local position, expectedMs = standingOf(ticketName, ticket, lane)
+  for _, lane in ipairs(flow.lanes) do
+    local names = namesIn(lane)
+    foreseeTickets(names)
+    for _, name in ipairs(names) do
+      local ticket = ticketOf(name)
+      local position, expectedMs = standingOf(ticket, lane)
       reply[#reply + 1] = format('%.17g', clockMs - ticket.enteredMs)
       reply[#reply + 1] = format('%.17g', position)
       reply[#reply + 1] = format('%.17g', expectedMs)
@@ -298,36 +303,64 @@ local function view(at)
   return reply
 end
 
-local replies, at = { 0 }, 3
-if room().waiting > 0 then dropDeadGateways() end
-while ARGV[at] do
-  local letter, arguments = ARGV[at], tonumber(ARGV[at + 1])
-  if letter ~= 'f' then servePending() end
-  local reply
-  if letter == 'e' then
-    reply = enter(at + 2, arguments)
-  elseif letter == 'f' then
-    reply = freed(at + 2, arguments)
-  elseif letter == 'l' then
-    reply = leave(at + 2, arguments)
-  elseif letter == 'v' then
-    reply = view(at + 2)
-  else
-    pump()
-    call('ZADD', ROOM .. 'g', 'XX', score(clockMs + GATEWAY_LEASE_MS), gateway)
-    reply = call('SCARD', ROOM .. 'w:' .. gateway)
+-- Tickets of calls that enter, by where their request starts in ARGV.
+local entering = {}
+
+-- Reads together what the requests are about.
+local function foresee()
+  local flowKeys, subjectKeys, isKnown, at, places = {}, {}, {}, 3, 0
+  while ARGV[at] do
+    local letter, arguments = ARGV[at], tonumber(ARGV[at + 1])
+    if letter == 'e' then
+      local request, keys = ARGV[at + 2], {}
+      for i = at + 6, at + 1 + arguments do keys[#keys + 1] = ARGV[i] end
+      local ticket = toTicket(sub(request, 1, 12) .. gateway, clockMs, nil, request, keys)
+      entering[at] = ticket
+      flowKeys[#flowKeys + 1] = flowKey(ticket.band, ARGV[at + 3])
+    elseif letter == 'f' then
+      local _, band = unpackNumbers('<dd', ARGV[at + 2])
+      places = places + 1
+      if band > 0 then flowKeys[#flowKeys + 1] = flowKey(band, ARGV[at + 3]) end
+    end
+    at = at + 2 + arguments
   end
-  replies[#replies + 1] = reply
-  at = at + 2 + arguments
+  foreseeFlows(flowKeys)
+  if places > 0 then foreseen = places + LOOKAHEAD + 1 end
 end
-servePending()
-local nextMs = -1
-if room().waiting > 0 then
+
+local function answer(letter, at, arguments)
+  if letter == 'f' then return freed(at, arguments) end
+  servePending()
+  if letter == 'e' then return enter(entering[at - 2], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
+  if letter == 'l' then return leave(at, arguments) end
+  if letter == 'v' then return view(at) end
+  pump()
+  writeTickets()
+  local waiting = call('HLEN', ROOM .. 't:' .. gateway)
+  if waiting > 0 then keepGateway() end
+  return waiting
+end
+
+local function untilDue()
+  if room.waiting == 0 then return -1 end
   local _, laneMs = zfirst('d')
   local _, contestMs = zfirst('e')
   local dueMs = laneMs and contestMs and (laneMs < contestMs and laneMs or contestMs) or laneMs or contestMs
-  if dueMs then nextMs = dueMs > clockMs and dueMs - clockMs or 0 end
+  if not dueMs then return -1 end
+  return dueMs > clockMs and dueMs - clockMs or 0
 end
-saveAll()
-replies[1] = format('%.0f', nextMs)
+
+local replies, at = { 0 }, 3
+foresee()
+if room.waiting > 0 then dropDeadGateways() end
+while ARGV[at] do
+  local arguments = tonumber(ARGV[at + 1])
+  replies[#replies + 1] = answer(ARGV[at], at + 2, arguments)
+  at = at + 2 + arguments
+end
+servePending()
+replies[1] = format('%.0f', untilDue())
+if writeSubjects then writeSubjects() end
+writeAll()
+for to, told in pairs(grants) do call('PUBLISH', ROOM .. 'g:' .. to, table.concat(told)) end
 return replies

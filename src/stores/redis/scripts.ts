@@ -30,11 +30,9 @@ export const ROOM = assemble(
   read("subject-state.lua"),
   read("reserve-fast.lua"),
   "local function makeGeneral()",
-  ...["limits.lua", "reservations.lua", "expected-wait.lua", "reserve.lua"].map(read),
+  ...["limits.lua", "reservations.lua", "room-limits.lua", "expected-wait.lua", "reserve.lua"].map(read),
   "end",
-  read("room-places.lua"),
-  read("room-turns.lua"),
-  read("room.lua"),
+  ...["room-orders.lua", "room-records.lua", "room-places.lua", "room-turns.lua", "room.lua"].map(read),
 );
 export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
 export const BEAT = assemble(read("beat.lua"));

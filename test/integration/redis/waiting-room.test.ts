@@ -17,8 +17,8 @@ import type { RedisLimitStore } from "../../../src/stores/redis/redis-limit-stor
 import { encodeRequest, FORCE } from "../../../src/stores/redis/request-codec.ts";
 import {
   decodeEnterReply,
-  decodeGrant,
   decodeGranted,
+  decodeGrants,
   decodeView,
   encodeEnter,
   encodeFreed,
@@ -204,8 +204,7 @@ class Pair {
     }
     const grants = this.#heard.filter((message) => !message.equals(end));
     this.#heard = [];
-    return grants.map((message) => {
-      const { id, reply } = decodeGrant(message);
+    return grants.flatMap(decodeGrants).map(({ id, reply }) => {
       const call = this.#calls.get(nameOf(id));
       assert.ok(call, "a grant for an unknown call");
       const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
