@@ -16,8 +16,8 @@ import type {
 import type { EncodedCall } from "./request-codec.ts";
 import {
   decodeEnterReply,
-  decodeGrants,
   decodeGranted,
+  decodeGrants,
   decodeView,
   encodeEnter,
   encodeFreed,
@@ -119,7 +119,7 @@ export class RedisPermitQueue implements PermitQueue {
     if (call.maxWaitMs > 0) this.#waiting.set(name, waiting);
     try {
       const reply = await this.#requests.send(encodeEnter(call, bounds, this.#link.encode(call)));
-      const entry = decodeEnterReply(reply as readonly unknown[], specs);
+      const entry = decodeEnterReply(reply as Buffer | readonly unknown[], specs);
       if (entry.kind !== "waiting") {
         this.#waiting.delete(name);
         if (entry.kind === "granted") this.#link.granted(call);

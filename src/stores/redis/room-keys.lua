@@ -1,7 +1,7 @@
 -- The parts that decide over limits look for a call's keys in KEYS. Here calls come out of the waiting room as well, with keys of their own.
 local ROOM, KEYS, ceil, expectedWait = KEYS[1], {}, math.ceil, nil
--- Of subjects what was read of many together; how those that this run knows are written.
-local storedSubjects, writeSubjects = {}, nil
+-- See room-limits.lua.
+local attemptKnown, writeSubjects
 -- How the room stands, as it is stored.
 local storedRoom = redis.call('GET', ROOM .. 'r')
 

@@ -2,6 +2,8 @@
 Whose turn it is: src/core/fairness/{minimum-shares,ahead,waiting-room}.ts in Redis, function by function.
 ]]
 local LOOKAHEAD = 4
+-- Who asks.
+local gateway = ARGV[2]
 
 -- What is published to each gateway at the end of the run.
 local grants = {}
@@ -10,16 +12,18 @@ local grants = {}
 
 local general
 local function useCall(ticket)
-  id, a, KEYS, keysBefore = ticket.id, ticket.numbers, ticket.keys, 0
+  id, a, KEYS, keysBefore = idIn(ticket.name), ticket.numbers, ticket.keys, 0
 end
 
 -- Verdict, waitMs, the subject in whose way it is, and the whole reply.
 local function attempt(ticket)
   useCall(ticket)
   -- The fast part knows nothing of subjects that this run has read already.
-  local reply = not general and room.waiting == 0 and fast()
+  local reply = not general and room.waiting == 0 and attemptFast()
   if not reply then
     general = general or makeGeneral()
+    reply = attemptKnown()
+    if reply then return 0, 0, 1, reply end
     reply = general()
   end
   local verdict, waitMs, limiting = unpackNumbers('<ddd', reply)
@@ -34,10 +38,11 @@ local function attempt(ticket)
   return verdict, waitMs, subject, reply
 end
 
-local function waitBehind(ticket, ahead, serviceMs)
+-- How long until a call fits behind what waits in front of it: see sharedAhead.
+local function waitBehind(ticket, weight, contest, own, joining, isIn)
   useCall(ticket)
   general = general or makeGeneral()
-  return expectedWait(ahead, serviceMs)
+  return expectedWait(ticket, weight, contest, own, joining, isIn)
 end
 
 -- minimum-shares.ts
@@ -65,44 +70,6 @@ local function count(flow, size)
   flow.unsettled = flow.unsettled + 1
   recount(flow, size)
   served(flow.band, size)
-end
-
--- ahead.ts
-
-local function turnsAhead(own, need, waiting, weights, weight)
-  local turns = (own + need) * (weights / weight) - need
-  if turns > waiting then turns = waiting end
-  return turns > own and turns or own
-end
-
-local function aheadOf(ticket, weight, contest, own, joining, isIn)
-  local ahead, a, band, charge, shared = {}, ticket.numbers, ticket.band, 0, 0
-  local load, p = contest.loads[band], 7 + a[5]
-  for i = 1, a[5] do
-    local isShared = a[ticket.isSharedAt + i] == 1
-    for _ = 1, a[6 + i] do
-      charge = charge + 1
-      local mine, need = own and own[charge] or 0, a[p + 5]
-      if isShared then
-        shared = shared + 1
-        local higher = 0
-        for other = 1, band - 1 do higher = higher + contest.loads[other].needs[shared] end
-        local waiting = load.needs[shared] - (isIn and need or 0)
-        ahead[charge] = higher + turnsAhead(mine, need, waiting, load.weight + joining, weight)
-      else
-        ahead[charge] = mine
-      end
-      p = p + 7
-    end
-  end
-  return ahead
-end
-
-local function callsAhead(lane, contest, own)
-  if #contest.shared == 0 then return own end
-  local higher, load = 0, contest.loads[lane.band]
-  for band = 1, lane.band - 1 do higher = higher + contest.loads[band].calls end
-  return higher + floor(turnsAhead(own, 1, load.calls - 1, load.weight, lane.flow.weight))
 end
 
 -- waiting-room.ts
@@ -154,9 +121,8 @@ local function try(lane)
   if verdict == 0 then
     removeTicket(ticket, lane)
     count(lane.flow, ticket.size)
-    local told = grants[ticket.gateway] or {}
-    grants[ticket.gateway] = told
-    told[#told + 1] = ticket.id .. packNumbers('<I4', #reply) .. reply
+    local told = listOf(grants, gatewayIn(ticket.name))
+    told[#told + 1] = id .. packNumbers('<I4', #reply) .. reply
   else
     blocked(lane, ticket, verdict, waitMs, subject)
   end
@@ -168,10 +134,10 @@ local function overtakersOf(firstLane)
   for band = firstLane.band, BANDS do
     if #names >= LOOKAHEAD then break end
     if room.inLine[band] > 0 then
-      zslice('o:' .. number .. ':' .. band, band == firstLane.band and 1 or 0, LOOKAHEAD - #names, names)
+      addFrom(lineOf(number, band), band == firstLane.band and 1 or 0, LOOKAHEAD - #names, names)
     end
   end
-  local smallest, isFound = zfirst('z:' .. number), false
+  local smallest, isFound = firstIn(bySize[number]), false
   for _, name in ipairs(names) do isFound = isFound or name == smallest end
   if smallest and not isFound then names[#names + 1] = smallest end
   foreseeLanes(names)
@@ -205,7 +171,7 @@ local function overtake(firstLane, key)
   local head = ticketOf(firstLane.head)
   local failed = head.size
   while firstLane.overtakeLeft > 0 do
-    local _, smallest = zfirst('z:' .. firstLane.contest)
+    local _, smallest = firstIn(bySize[firstLane.contest])
     -- Nobody is small enough.
     if not smallest or smallest >= failed then return end
     local wasServed = false
@@ -242,7 +208,7 @@ local function close(among, key, firstNumber)
       among[number] = nil
     elseif sharesKey(contest, key) then
       among[number] = nil
-      if bestOf(number) then setDue(number, contest, dueMs) end
+      if contest.inLine > 0 then setDue(number, contest, dueMs) end
     end
   end
 end

@@ -28,11 +28,20 @@ export const SETTLE = forCalls(["tombstones.lua", "settle-fast.lua"], "settle.lu
 export const ROOM = assemble(
   read("room-keys.lua"),
   read("subject-state.lua"),
+  "local attemptFast",
+  "do",
   read("reserve-fast.lua"),
+  "attemptFast = fast",
+  "end",
+  read("room-ahead.lua"),
   "local function makeGeneral()",
   ...["limits.lua", "reservations.lua", "room-limits.lua", "expected-wait.lua", "reserve.lua"].map(read),
   "end",
-  ...["room-orders.lua", "room-records.lua", "room-places.lua", "room-turns.lua", "room.lua"].map(read),
+  ...["room-orders.lua", "room-codec.lua", "room-records.lua", "room-places.lua", "room-turns.lua"].map(read),
+  "local function makeSeldom()",
+  read("room-seldom.lua"),
+  "end",
+  read("room.lua"),
 );
 export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
 export const BEAT = assemble(read("beat.lua"));

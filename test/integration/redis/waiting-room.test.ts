@@ -290,7 +290,7 @@ class Pair {
     if (hasConcurrency) keys.push(this.#realms.gateways(0));
     const { dueMs, reply } = await this.#run(encodeEnter(call, BOUNDS, { keys, request }));
     const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
-    const seen = decodeEnterReply(reply as unknown[], specs);
+    const seen = decodeEnterReply(reply as Buffer | unknown[], specs);
     switch (entry.kind) {
       case "granted":
         assert.deepEqual(seen, { kind: "granted", outcome: entry.outcome, isCounted: entry.isCounted });
