@@ -1,4 +1,4 @@
--- core/limits/expected-wait.ts: how long until the call at hand fits if so much more is charged before it, by charge.
+-- core/limits/expected-wait.ts: how long until the call at hand fits behind what is charged before it.
 
 local function waitWith(s, p, total, nowMs, serviceMs)
   local algorithm, capacity = a[p], a[p + 2]
@@ -27,19 +27,25 @@ local function waitWith(s, p, total, nowMs, serviceMs)
   return over <= 0 and 0 or ceil(over * serviceMs / capacity)
 end
 
-expectedWait = function(ahead, serviceMs)
-  lookUp()
-  local charge, p, waitMs = 1, 7 + subjects, 0
-  for i = 1, subjects do
-    local s = states[i]
+expectedWait = function(ticket, weight, contest, own, joining, isIn)
+  local count, charge, shared, waitMs = a[5], 0, 0, 0
+  local p = 7 + count
+  useAlgorithms(KEYS[count + 1])
+  for i = 1, count do
+    local s, isShared = subjectOf(KEYS[i]).state, a[ticket.isSharedAt + i] == 1
     local nowMs = s and effectiveNow(s) or clockMs
     for _ = 1, a[6 + i] do
+      charge = charge + 1
+      local need, ahead = a[p + 5], own and own[charge] or 0
+      if isShared then
+        shared = shared + 1
+        ahead = sharedAhead(contest, ticket.band, shared, need, ahead, weight, joining, isIn)
+      end
       -- A limit in shadow mode makes nobody wait.
       if a[p] > 0 then
-        local wait = waitWith(s, p, a[p + 5] + ahead[charge], nowMs, serviceMs)
+        local wait = waitWith(s, p, need + ahead, nowMs, contest.serviceMs)
         if wait > waitMs then waitMs = wait end
       end
-      charge = charge + 1
       p = p + 7
     end
   end

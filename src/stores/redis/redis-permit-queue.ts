@@ -16,12 +16,13 @@ import type {
 import type { EncodedCall } from "./request-codec.ts";
 import {
   decodeEnterReply,
-  decodeGrant,
   decodeGranted,
+  decodeGrants,
   decodeView,
   encodeEnter,
   encodeFreed,
   encodeView,
+  type PublishedGrant,
   type RoomRequest,
   ticketName,
 } from "./room-codec.ts";
@@ -118,7 +119,7 @@ export class RedisPermitQueue implements PermitQueue {
     if (call.maxWaitMs > 0) this.#waiting.set(name, waiting);
     try {
       const reply = await this.#requests.send(encodeEnter(call, bounds, this.#link.encode(call)));
-      const entry = decodeEnterReply(reply as readonly unknown[], specs);
+      const entry = decodeEnterReply(reply as Buffer | readonly unknown[], specs);
       if (entry.kind !== "waiting") {
         this.#waiting.delete(name);
         if (entry.kind === "granted") this.#link.granted(call);
@@ -159,7 +160,9 @@ export class RedisPermitQueue implements PermitQueue {
     this.#listening ??= this.#link
       .listen(
         this.#gateway,
-        (message) => this.#granted(message),
+        (message) => {
+          for (const grant of decodeGrants(message)) this.#granted(grant);
+        },
         () => this.#giveUp("the connection to Redis was lost"),
       )
       .catch((error) => {
@@ -177,8 +180,7 @@ export class RedisPermitQueue implements PermitQueue {
     this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
   }
 
-  #granted(message: Buffer): void {
-    const { id, reply } = decodeGrant(message);
+  #granted({ id, reply }: PublishedGrant): void {
     const name = nameOf(id);
     const waiting = this.#waiting.get(name);
     if (waiting === undefined) return;

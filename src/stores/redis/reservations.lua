@@ -87,18 +87,20 @@ local function lookThroughOpen()
   end
 end
 
+local function loadSubject(i)
+  local value = call('GET', KEYS[keysBefore + i])
+  if value then
+    states[i], tails[i], opens[i] = toState(value)
+  end
+end
+
 -- Loads what is stored about the call at hand.
 local function lookUp()
   subjects, states, tails, opens = a[5], {}, {}, {}
   openRecords, tombstones, standing, hasOverflow = '', '', 'none', false
   step, expiresMs, holds, recordAt, recordEnd = nil, nil, nil, nil, nil
   useAlgorithms(KEYS[keysBefore + subjects + 1])
-  for i = 1, subjects do
-    local value = call('GET', KEYS[keysBefore + i])
-    if value then
-      states[i], tails[i], opens[i] = toState(value)
-    end
-  end
+  for i = 1, subjects do loadSubject(i) end
   local s = states[1]
   if not s then return end
   local tombstonesEnd = #tails[1] - opens[1]

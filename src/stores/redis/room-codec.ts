@@ -6,6 +6,7 @@ import {
   type RoomBounds,
   type Turned,
 } from "../../core/fairness/permit.ts";
+import { neverFits } from "../../core/limits/combine.ts";
 import type { LimitSpec } from "../../core/limits/limit-spec.ts";
 import type { ReservationId } from "../../ports/limit-store.ts";
 import type { FreedRequest, PermitCall, PermitDecision, WaitingCall } from "../../ports/permit-queue.ts";
@@ -24,31 +25,60 @@ function doubles(numbers: readonly number[]): Buffer {
   return Buffer.from(Float64Array.from(numbers).buffer);
 }
 
-/** `subjectKeys` are the call's subjects' keys in Redis, the first of `encoded.keys`. */
+/** `encoded` is the call for the limits; its subjects' keys in Redis are the first of its keys. */
 export function encodeEnter(call: PermitCall, bounds: RoomBounds, encoded: EncodedCall): RoomRequest {
-  const { subjects, isShared, flow, priority } = call;
-  const numbers = [
-    bandOf(priority) + 1,
-    call.weight,
-    call.size,
-    call.bytes,
-    call.maxWaitMs,
-    bounds.waitingMax,
-    bounds.waitingPerFlowMax,
-    bounds.bytesMax,
-    bounds.bytesPerFlowMax,
-    ...PRIORITIES.map((_, band) => bounds.minShares[band] ?? 0),
-    ...isShared.map(Number),
-  ];
+  const { subjects, isShared } = call;
   let contest = "";
   let own = "";
   for (let i = 0; i < subjects.length; i++) {
-    const ids = subjects[i].charges.map(({ spec }) => spec.id).join();
+    let ids = "";
+    for (const { spec } of subjects[i].charges) ids += `,${spec.id}`;
     if (isShared[i]) contest += `\n${encoded.keys[i]}\t${ids}`;
     else own += `\r${encoded.keys[i]}\t${ids}`;
   }
-  const lane = `${priority}\n${flow}${contest}${own}`;
-  return { letter: "e", args: [encoded.request, doubles(numbers), flow, contest, lane, ...encoded.keys] };
+  return {
+    letter: "e",
+    args: [encodeCall(call, encoded), encodeBounds(bounds, neverFits(subjects)), contest, own],
+  };
+}
+
+/** The id, the numbers for the limits and for the room, then flow and keys, each behind its length. */
+function encodeCall(call: PermitCall, { request, keys }: EncodedCall): Buffer {
+  const { isShared, flow, priority, weight, size, bytes, maxWaitMs } = call;
+  const numbers = [...isShared.map(Number), bandOf(priority) + 1, weight, size, bytes, maxWaitMs];
+  const strings = [flow, ...keys];
+  let length = request.length + COUNT_BYTES + 8 * numbers.length;
+  for (const text of strings) length += STRING_LENGTH_BYTES + UTF8_BYTES_MAX * text.length;
+  const all = Buffer.allocUnsafe(length);
+  all.set(request.subarray(0, TICKET_BYTES));
+  all.writeUInt16LE((request.length - TICKET_BYTES) / 8 + numbers.length, TICKET_BYTES);
+  all.set(request.subarray(TICKET_BYTES), TICKET_BYTES + COUNT_BYTES);
+  let at = request.length + COUNT_BYTES;
+  for (const number of numbers) at = all.writeDoubleLE(number, at);
+  for (const text of strings) {
+    const written = all.write(text, at + STRING_LENGTH_BYTES);
+    all.writeUInt32LE(written, at);
+    at += STRING_LENGTH_BYTES + written;
+  }
+  return all.subarray(0, at);
+}
+
+/** How many numbers there are. */
+const COUNT_BYTES = 2;
+const STRING_LENGTH_BYTES = 4;
+/** Of one unit of a string's length. */
+const UTF8_BYTES_MAX = 3;
+
+function encodeBounds(bounds: RoomBounds, neverFits: boolean): Buffer {
+  const { waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares } = bounds;
+  return doubles([
+    waitingMax,
+    waitingPerFlowMax,
+    bytesMax,
+    bytesPerFlowMax,
+    ...PRIORITIES.map((_, band) => minShares[band] ?? 0),
+    neverFits ? 1 : 0,
+  ]);
 }
 
 /** For how long a call was open, where nobody knows. */
@@ -80,11 +110,25 @@ export function ticketName({ instance, sequence }: ReservationId): Buffer {
 
 const TICKET_BYTES = 12;
 
-/** A grant as it is published: whose, and the reply of its reserve. */
-export function decodeGrant(message: Buffer): { readonly id: ReservationId; readonly reply: Buffer } {
-  const id = { instance: message.readUIntLE(0, 6), sequence: message.readUIntLE(6, 6) };
-  return { id, reply: message.subarray(TICKET_BYTES) };
+/** A grant: whose, and the reply of its reserve. */
+export interface PublishedGrant {
+  readonly id: ReservationId;
+  readonly reply: Buffer;
 }
+
+/** Those of one run of the script. */
+export function decodeGrants(message: Buffer): PublishedGrant[] {
+  const grants: PublishedGrant[] = [];
+  for (let at = 0; at < message.length; ) {
+    const id = { instance: message.readUIntLE(at, 6), sequence: message.readUIntLE(at + 6, 6) };
+    const from = at + TICKET_BYTES + REPLY_LENGTH_BYTES;
+    at = from + message.readUInt32LE(at + TICKET_BYTES);
+    grants.push({ id, reply: message.subarray(from, at) });
+  }
+  return grants;
+}
+
+const REPLY_LENGTH_BYTES = 4;
 
 export type EnterReply =
   | Exclude<PermitDecision, { readonly kind: "timed_out" }>
@@ -102,7 +146,11 @@ export function decodeGranted(
   return { kind: "granted", outcome, isCounted };
 }
 
-export function decodeEnterReply(reply: readonly unknown[], specs: readonly LimitSpec[]): EnterReply {
+export function decodeEnterReply(
+  reply: Buffer | readonly unknown[],
+  specs: readonly LimitSpec[],
+): EnterReply {
+  if (Buffer.isBuffer(reply)) return { kind: "waiting", expectedMs: reply.readDoubleLE(0) };
   switch (reply[0]) {
     case 0:
       return decodeGranted(reply[2] as Buffer, specs, reply[1] === 1);
@@ -115,8 +163,6 @@ export function decodeEnterReply(reply: readonly unknown[], specs: readonly Limi
         outcome: outcome.length === 0 ? undefined : decodeReply(outcome, specs),
       };
     }
-    case 2:
-      return { kind: "waiting", expectedMs: Number(reply[1]) };
     default:
       throw new TypeError(`the waiting room answered ${String(reply[0])}`);
   }

@@ -1,119 +1,49 @@
 --[[
-Who waits where: src/core/fairness/{places,contest,lane,service-order}.ts in Redis. Records are read once a run, changed in memory, and written at its
-end; orders are sorted sets that are changed at once. ROOM starts every key; all expire when nobody has touched them for longer than a call may wait.
-
-    r                the room: waiting, bytes, sequence, contests, and by band (1 is the first): last, credit, sizeMax, inLine, minShares
-    f:BAND:FLOW      a flow: counter, weight, waiting, bytes, unsettled, lanes
-    a:BAND           flows that wait, by counter
-    l:SEQUENCE       a lane: key, flow, band, weight, contest, head, ownKeys, needs, dueMs, isInLine
-    q:SEQUENCE       its tickets behind the head, first to last
-    k                lanes by key
-    c:ID             a contest: key, shared, loads, serviceMs, dueMs, lanes
-    n                contests by key
-    s:KEY            contests over what is shared under KEY
-    o:ID:BAND        lanes in line in a contest, by their flow's counter
-    z:ID             the same of all bands, by the size of their head
-    y:KEY            lanes that sleep until there is room under KEY, which is theirs alone
-    d, e             lanes and contests by when they are due
-    t:TICKET         a call that waits; TICKET is its reservation's id in 12 bytes
-    g                gateways with calls that wait, by when they are given up
-    w:GATEWAY        their tickets
+src/core/fairness/{places,contest,lane,service-order}.ts in Redis, function by function, over the records of room-records.lua.
 ]]
-local KEEP_MS = '7200000'
-local BANDS = 4
-local records, changed = {}, {}
 
-local function load(key)
-  local known = records[key]
-  if known == nil then
-    local value = call('GET', ROOM .. key)
-    known = value and cmsgpack.unpack(value) or false
-    records[key] = known
+-- Orders of the room: flows that wait, by band, and who sleeps or waits for a moment.
+local byCounter = {}
+for band = 1, BANDS do byCounter[band] = orderOf('a:' .. BAND_NAMES[band]) end
+local asleep, awaited = orderOf('d'), orderOf('e')
+-- Of contests: who is in line, by band, and the same by the size of their head.
+local lines, bySize = {}, {}
+
+local function lineOf(number, band)
+  local bands = lines[number]
+  if not bands then
+    bands = {}
+    lines[number], bySize[number] = bands, orderOf('z:' .. number)
   end
-  return known
-end
-
-local function keep(key, value)
-  records[key], changed[key] = value, true
-end
-
-local function saveAll()
-  for key in pairs(changed) do
-    local value = records[key]
-    if value then call('SET', ROOM .. key, cmsgpack.pack(value), 'PX', KEEP_MS) else call('DEL', ROOM .. key) end
+  local order = bands[band]
+  if not order then
+    order = orderOf('o:' .. number .. ':' .. BAND_NAMES[band])
+    bands[band] = order
   end
-  changed = {}
+  return order
 end
-
-local touched = {}
-local function touch(key)
-  if touched[key] then return end
-  touched[key] = true
-  call('PEXPIRE', ROOM .. key, KEEP_MS)
-end
-
--- Scores keep every digit.
-local function score(number) return format('%.17g', number) end
--- The first of an order, until it changes.
-local firsts = {}
-local NOBODY = {}
-local function zput(key, number, member)
-  call('ZADD', ROOM .. key, score(number), member)
-  touch(key)
-  firsts[key] = nil
-end
-local function zdrop(key, member)
-  call('ZREM', ROOM .. key, member)
-  firsts[key] = nil
-end
-local function zfirst(key)
-  local known = firsts[key]
-  if not known then
-    local found = call('ZRANGE', ROOM .. key, 0, 0, 'WITHSCORES')
-    known = found[1] and { found[1], tonumber(found[2]) } or NOBODY
-    firsts[key] = known
-  end
-  return known[1], known[2]
-end
-
-local function room()
-  local r = load('r')
-  if not r then
-    r = { waiting = 0, bytes = 0, sequence = 0, contests = 0, last = { 0, 0, 0, 0 }, credit = { 0, 0, 0, 0 },
-      sizeMax = { 0, 0, 0, 0 }, inLine = { 0, 0, 0, 0 }, minShares = { 0, 0, 0, 0 } }
-  end
-  keep('r', r)
-  return r
-end
-
-local function laneOf(sequence) return load('l:' .. sequence) end
-local function contestOf(number) return load('c:' .. number) end
-local function ticketOf(name) return load('t:' .. name) end
-local function headOf(lane) return ticketOf(lane.head) end
-local function flowOf(lane) return load('f:' .. lane.band .. ':' .. lane.flow) end
-
--- Lanes by the order in which they were made, also as text.
-local function laneName(sequence) return format('%012d', sequence) end
 
 -- service-order.ts
 
 local function floorOf(band)
-  local _, counter = zfirst('a:' .. band)
-  return counter or room().last[band]
+  local _, counter = firstIn(byCounter[band])
+  return counter or room.last[band]
 end
 
-local function candidate(band, name, weight)
-  local key = 'f:' .. band .. ':' .. name
-  local known = load(key)
+-- Nothing is kept of it before it takes part.
+local function candidate(key, band, name, weight)
+  local known = flowOf(key, band, name)
   if known and known.waiting > 0 then
-    known.weight = weight
-    keep(key, known)
-    return known, key
+    if known.weight ~= weight then
+      known.weight = weight
+      keepFlow(known)
+    end
+    return known
   end
   local floorCounter = floorOf(band)
   local counter = known and known.counter or 0
-  return { counter = counter > floorCounter and counter or floorCounter, weight = weight, waiting = 0, bytes = 0,
-    unsettled = known and known.unsettled or 0, lanes = {} }, key
+  return { key = key, band = band, name = name, counter = counter > floorCounter and counter or floorCounter, weight = weight,
+    waiting = 0, bytes = 0, unsettled = known and known.unsettled or 0, lanes = {} }
 end
 
 -- contest.ts
@@ -121,259 +51,374 @@ end
 local function setDue(number, contest, dueMs)
   if contest.dueMs == dueMs then return end
   contest.dueMs = dueMs
-  keep('c:' .. number, contest)
-  if dueMs == 0 then zdrop('e', number) else zput('e', dueMs, number) end
+  keepContest(number, contest)
+  if dueMs == 0 then dropFrom(awaited, number) else putIn(awaited, dueMs, number) end
 end
 
-local function contestFor(key, shared, charges)
-  local number = call('HGET', ROOM .. 'n', key)
-  if number then
-    local known = contestOf(number)
-    if known then return number, known end
+local NONE = {}
+local numberOf, sharing, isSharingRead = {}, {}, false
+
+local function contestsOver(key)
+  local known = sharing[key]
+  if known then return known end
+  if isSharingRead then return NONE end
+  -- Contests by key, and by what is shared: read at once where they are few.
+  local SHARED_FEW = 64
+  if room.shared <= SHARED_FEW then
+    isSharingRead = true
+    local all = call('HGETALL', ROOM .. 's')
+    for i = 1, #all, 2 do sharing[all[i]] = cmsgpack.unpack(all[i + 1]) end
+    return sharing[key] or NONE
   end
-  local r = room()
-  r.contests = r.contests + 1
-  number = format('%.0f', r.contests)
-  local contest = { key = key, shared = shared, loads = {}, serviceMs = 0, dueMs = 0, lanes = 0 }
+  local value = call('HGET', ROOM .. 's', key)
+  known = value and cmsgpack.unpack(value) or NONE
+  sharing[key] = known
+  return known
+end
+
+local function setContestsOver(key, list)
+  if #contestsOver(key) == 0 then room.shared = room.shared + 1 end
+  sharing[key] = list
+  if #list > 0 then
+    call('HSET', ROOM .. 's', key, cmsgpack.pack(list))
+    touch('s')
+  else
+    call('HDEL', ROOM .. 's', key)
+    room.shared = room.shared - 1
+  end
+end
+
+-- The keys that a call shares, and how many charges these have.
+local function sharedBy(ticket)
+  local a, shared, charges = ticket.numbers, {}, 0
+  for i = 1, a[5] do
+    if a[ticket.isSharedAt + i] == 1 then
+      shared[#shared + 1] = ticket.keys[i]
+      charges = charges + a[6 + i]
+    end
+  end
+  return shared, charges
+end
+
+local function contestFor(key, ticket)
+  local number = numberOf[key]
+  if number == nil then
+    number = call('HGET', ROOM .. 'n', key)
+    numberOf[key] = number
+  end
+  local known = number and contestOf(number)
+  if known then return number, known end
+  room.contests = room.contests + 1
+  number = format('%.0f', room.contests)
+  local shared, charges = sharedBy(ticket)
+  local contest = { key = key, shared = shared, loads = {}, serviceMs = 0, dueMs = 0, lanes = 0, inLine = 0 }
   for band = 1, BANDS do
     local needs = {}
     for i = 1, charges do needs[i] = 0 end
     contest.loads[band] = { calls = 0, weight = 0, needs = needs }
   end
-  records['c:' .. number] = contest
+  contests[number] = contest
   return number, contest
 end
 
 -- Makes a contest that was only looked for one that others find.
 local function openContest(number, contest)
-  keep('c:' .. number, contest)
+  keepContest(number, contest)
   call('HSET', ROOM .. 'n', contest.key, number)
   touch('n')
+  numberOf[contest.key] = number
   for _, key in ipairs(contest.shared) do
-    call('SADD', ROOM .. 's:' .. key, number)
-    touch('s:' .. key)
+    local list = { number }
+    for _, other in ipairs(contestsOver(key)) do list[#list + 1] = other end
+    setContestsOver(key, list)
   end
 end
 
 local function dropIdle(number, contest)
   if contest.lanes > 0 then return end
-  keep('c:' .. number, false)
+  keepContest(number, false)
   call('HDEL', ROOM .. 'n', contest.key)
-  for _, key in ipairs(contest.shared) do call('SREM', ROOM .. 's:' .. key, number) end
+  numberOf[contest.key] = false
+  for _, key in ipairs(contest.shared) do
+    local list = {}
+    for _, other in ipairs(contestsOver(key)) do
+      if other ~= number then list[#list + 1] = other end
+    end
+    setContestsOver(key, list)
+  end
 end
 
 local function addRivals(set, number, contest)
   set[number] = true
   for _, key in ipairs(contest.shared) do
-    for _, rival in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do set[rival] = true end
+    for _, rival in ipairs(contestsOver(key)) do set[rival] = true end
   end
 end
 
 -- These contests and all over something that is contested in one of them too.
-local function withRivals(contests)
+local function withRivals(of)
   local all, keys = {}, {}
-  for number in pairs(contests) do
+  for number in pairs(of) do
     local contest = contestOf(number)
     all[number] = true
-    for _, key in ipairs(contest and contest.shared or {}) do keys[key] = true end
+    for _, key in ipairs(contest and contest.shared or NONE) do keys[key] = true end
   end
   for key in pairs(keys) do
-    for _, rival in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do all[rival] = true end
+    for _, rival in ipairs(contestsOver(key)) do all[rival] = true end
   end
   return all
 end
 
+-- How many of those who are next in line are read together: as many as places were given back in this run, and some who may overtake.
+local foreseen = 1
+
+-- Reads these lanes with all that decides over them.
+local function foreseeLanes(names)
+  local keys, heads = {}, {}
+  for i, name in ipairs(names) do keys[i] = flowKey(tonumber(sub(name, 13, 13)), sub(name, 14)) end
+  foreseeFlows(keys)
+  for i, name in ipairs(names) do heads[i] = laneOf(name).head end
+  foreseeTickets(heads)
+end
+
 local function firstOf(number, band)
-  local name = zfirst('o:' .. number .. ':' .. band)
-  if name then return name, laneOf(name) end
+  local order = lineOf(number, band)
+  if order.first > order.last and not order.isWhole then
+    readOrder(order, foreseen)
+    if foreseen > 1 then foreseeLanes(order.members) end
+  end
+  local name = firstIn(order)
+  return name and laneOf(name)
 end
 
 local function bestOf(number)
+  local inLine = room.inLine
   for band = 1, BANDS do
-    if room().inLine[band] > 0 then
-      local name, lane = firstOf(number, band)
-      if name then return name, lane end
+    if inLine[band] > 0 then
+      local lane = firstOf(number, band)
+      if lane then return lane end
     end
   end
 end
 
-local function isServedBefore(name, lane, otherName, other)
+local function isServedBefore(lane, other)
   if lane.band ~= other.band then return lane.band < other.band end
-  local counter, otherCounter = flowOf(lane).counter, flowOf(other).counter
+  local counter, otherCounter = lane.flow.counter, other.flow.counter
   if counter ~= otherCounter then return counter < otherCounter end
-  return name < otherName
+  return lane.sequence < other.sequence
 end
 
 -- lane.ts
 
-local function mayOvertake(band, flow, size, firstLane)
-  local head = headOf(firstLane)
-  if size > head.overtakeLeft then return false end
-  if band ~= firstLane.band then return true end
-  local first = flowOf(firstLane)
-  return flow.counter + size / flow.weight <= first.counter + head.size / first.weight
+local OVERTAKING_MAX = 4
+
+local function setHead(lane, ticket)
+  lane.head, lane.size, lane.overtakeLeft = ticket.name, ticket.size, OVERTAKING_MAX * ticket.size
+end
+
+local function mayOvertake(flow, size, firstLane)
+  if size > firstLane.overtakeLeft then return false end
+  if flow.band ~= firstLane.band then return true end
+  local first = firstLane.flow
+  return flow.counter + size / flow.weight <= first.counter + firstLane.size / first.weight
 end
 
 -- places.ts
 
-local function putInLine(name, lane)
-  zput('o:' .. lane.contest .. ':' .. lane.band, flowOf(lane).counter, name)
-  zput('z:' .. lane.contest, headOf(lane).size, name)
+local function orderLane(lane) putIn(lineOf(lane.contest, lane.band), lane.flow.counter, lane.name) end
+
+local function putInLine(lane)
+  orderLane(lane)
+  putIn(bySize[lane.contest], lane.size, lane.name)
 end
 
-local function line(name, lane)
+local function countInLine(number, change)
+  local contest = contestOf(number)
+  contest.inLine = contest.inLine + change
+  keepContest(number, contest)
+end
+
+local function line(lane)
   if not lane.isInLine then
     lane.isInLine = true
-    keep('l:' .. name, lane)
-    local r = room()
-    r.inLine[lane.band] = r.inLine[lane.band] + 1
+    keepFlow(lane.flow)
+    room.inLine[lane.band] = room.inLine[lane.band] + 1
+    countInLine(lane.contest, 1)
   end
-  putInLine(name, lane)
+  putInLine(lane)
 end
 
-local function unline(name, lane)
+local function unline(lane)
   if not lane.isInLine then return end
   lane.isInLine = false
-  keep('l:' .. name, lane)
-  local r = room()
-  r.inLine[lane.band] = r.inLine[lane.band] - 1
-  zdrop('o:' .. lane.contest .. ':' .. lane.band, name)
-  zdrop('z:' .. lane.contest, name)
+  keepFlow(lane.flow)
+  room.inLine[lane.band] = room.inLine[lane.band] - 1
+  countInLine(lane.contest, -1)
+  dropFrom(lineOf(lane.contest, lane.band), lane.name)
+  dropFrom(bySize[lane.contest], lane.name)
 end
 
-local function forgetSleep(name, lane)
+local function ownKeys(ticket)
+  local keys = {}
+  for i = 1, ticket.numbers[5] do
+    if ticket.numbers[ticket.isSharedAt + i] == 0 then keys[#keys + 1] = ticket.keys[i] end
+  end
+  return keys
+end
+
+-- `ticket` is one of the lane's: all ask for the same limits.
+local function forgetSleep(lane, ticket)
   if lane.dueMs == 0 then return end
   lane.dueMs = 0
-  keep('l:' .. name, lane)
-  zdrop('d', name)
-  for _, key in ipairs(lane.ownKeys) do call('SREM', ROOM .. 'y:' .. key, name) end
+  keepFlow(lane.flow)
+  dropFrom(asleep, lane.name)
+  for _, key in ipairs(ownKeys(ticket)) do call('SREM', ROOM .. 'y:' .. key, lane.name) end
 end
 
-local function sleep(name, lane, untilMs)
-  unline(name, lane)
+local function sleep(lane, ticket, untilMs)
+  unline(lane)
   lane.dueMs = untilMs
-  keep('l:' .. name, lane)
-  zput('d', untilMs, name)
-  for _, key in ipairs(lane.ownKeys) do
-    call('SADD', ROOM .. 'y:' .. key, name)
+  keepFlow(lane.flow)
+  putIn(asleep, untilMs, lane.name)
+  for _, key in ipairs(ownKeys(ticket)) do
+    call('SADD', ROOM .. 'y:' .. key, lane.name)
     touch('y:' .. key)
   end
 end
 
-local function wake(name, lane)
+local function wake(lane)
   if lane.dueMs == 0 then return end
-  forgetSleep(name, lane)
-  line(name, lane)
+  forgetSleep(lane, ticketOf(lane.head))
+  line(lane)
 end
+
+-- Adds what a call asks for, by charge.
+local function addNeeds(sums, ticket, sign)
+  local a, charge = ticket.numbers, 0
+  local p = 7 + a[5]
+  for i = 1, a[5] do
+    for _ = 1, a[6 + i] do
+      charge = charge + 1
+      sums[charge] = (sums[charge] or 0) + sign * a[p + 5]
+      p = p + 7
+    end
+  end
+  return sums
+end
+
+-- What a lane's calls ask for in sum.
+local function needsOf(lane) return lane.needs or addNeeds({}, ticketOf(lane.head), 1) end
 
 local function weigh(lane, ticket, sign)
-  local contest = contestOf(lane.contest)
-  local load_ = contest.loads[lane.band]
-  for charge, need in ipairs(ticket.needs) do
-    lane.needs[charge] = lane.needs[charge] + sign * need
-    local shared = ticket.sharedCharges[charge]
-    if shared > 0 then load_.needs[shared] = load_.needs[shared] + sign * need end
+  local contest, a, p, shared = contestOf(lane.contest), ticket.numbers, 7 + ticket.numbers[5], 0
+  local load = contest.loads[lane.band]
+  local needs, isSharedAt = load.needs, ticket.isSharedAt
+  for i = 1, a[5] do
+    local charges = a[6 + i]
+    if a[isSharedAt + i] == 1 then
+      for at = p + 5, p + 7 * charges, 7 do
+        shared = shared + 1
+        needs[shared] = needs[shared] + sign * a[at]
+      end
+    end
+    p = p + 7 * charges
   end
-  load_.calls = load_.calls + sign
-  keep('c:' .. lane.contest, contest)
+  load.calls = load.calls + sign
+  keepContest(lane.contest, contest)
+  if lane.needs then addNeeds(lane.needs, ticket, sign) end
 end
 
-local function openLane(key, flowName, flow, band, number, contest, ownKeys, charges)
-  local r = room()
-  r.sequence = r.sequence + 1
-  local name = laneName(r.sequence)
-  local needs = {}
-  for i = 1, charges do needs[i] = 0 end
-  local lane = { key = key, flow = flowName, band = band, weight = flow.weight, contest = number, ownKeys = ownKeys,
-    needs = needs, dueMs = 0, isInLine = false, calls = 0 }
-  keep('l:' .. name, lane)
-  call('HSET', ROOM .. 'k', key, name)
-  touch('k')
+-- `own` is what its calls ask for of limits that are theirs alone.
+local function laneIn(flow, number, own)
+  for _, lane in ipairs(flow.lanes) do
+    if lane.contest == number and lane.own == own then return lane end
+  end
+end
+
+local function openLane(flow, number, contest, own)
+  room.sequence = room.sequence + 1
   if contest.lanes == 0 then openContest(number, contest) end
   contest.lanes = contest.lanes + 1
-  contest.loads[band].weight = contest.loads[band].weight + lane.weight
-  keep('c:' .. number, contest)
-  flow.lanes[#flow.lanes + 1] = name
-  return name, lane
+  local load = contest.loads[flow.band]
+  load.weight = load.weight + flow.weight
+  return addLane(flow, flow.weight, 0, 0, 0, 0, 0, format('%012d', room.sequence), number, own)
 end
 
-local function join(ticketName, ticket, name, lane, flow, flowKey)
-  ticket.lane = name
-  keep('t:' .. ticketName, ticket)
+local function join(ticket, lane)
+  local flow, band = lane.flow, lane.band
+  ticket.sequence = lane.sequence
+  addTicket(ticket)
   if lane.calls > 0 then
-    call('RPUSH', ROOM .. 'q:' .. name, ticketName)
-    touch('q:' .. name)
+    lane.needs = needsOf(lane)
+    call('RPUSH', ROOM .. 'q:' .. lane.sequence, ticket.name)
+    touch('q:' .. lane.sequence)
   end
   lane.calls = lane.calls + 1
   weigh(lane, ticket, 1)
-  local r = room()
-  r.waiting = r.waiting + 1
-  r.bytes = r.bytes + ticket.bytes
+  room.waiting = room.waiting + 1
+  room.bytes = room.bytes + ticket.bytes
   flow.bytes = flow.bytes + ticket.bytes
   flow.waiting = flow.waiting + 1
-  keep(flowKey, flow)
-  if flow.waiting == 1 then zput('a:' .. lane.band, flow.counter, lane.flow) end
-  keep('l:' .. name, lane)
-  if lane.calls == 1 then
-    lane.head = ticketName
-    line(name, lane)
+  keepFlow(flow)
+  if flow.waiting == 1 then
+    room.flows[band] = room.flows[band] + 1
+    putIn(byCounter[band], flow.counter, flow.name)
   end
-  call('SADD', ROOM .. 'w:' .. ticket.gateway, ticketName)
-  touch('w:' .. ticket.gateway)
+  if lane.calls == 1 then
+    setHead(lane, ticket)
+    line(lane)
+  end
 end
 
-local function removeTicket(ticketName, ticket)
-  local name = ticket.lane
-  local lane = laneOf(name)
-  local flowKey = 'f:' .. lane.band .. ':' .. lane.flow
-  local flow, r = load(flowKey), room()
-  keep('t:' .. ticketName, false)
-  call('SREM', ROOM .. 'w:' .. ticket.gateway, ticketName)
-  if lane.head == ticketName then
-    lane.head = lane.calls > 1 and call('LPOP', ROOM .. 'q:' .. name) or nil
-  else
-    call('LREM', ROOM .. 'q:' .. name, 1, ticketName)
+local function closeLane(lane, ticket)
+  local flow, number = lane.flow, lane.contest
+  local contest = contestOf(number)
+  unline(lane)
+  forgetSleep(lane, ticket)
+  local load = contest.loads[lane.band]
+  load.weight = load.weight - lane.weight
+  contest.lanes = contest.lanes - 1
+  keepContest(number, contest)
+  for i, other in ipairs(flow.lanes) do
+    if other == lane then table.remove(flow.lanes, i) break end
   end
+  lanes[lane.name] = nil
+  if contest.inLine == 0 then setDue(number, contest, 0) end
+  dropIdle(number, contest)
+end
+
+local function removeTicket(ticket, lane)
+  local flow, band = lane.flow, lane.band
+  dropTicket(ticket.name)
+  local isHead = lane.head == ticket.name
+  if not isHead then call('LREM', ROOM .. 'q:' .. lane.sequence, 1, ticket.name) end
   lane.calls = lane.calls - 1
   weigh(lane, ticket, -1)
-  r.waiting = r.waiting - 1
-  r.bytes = r.bytes - ticket.bytes
+  room.waiting = room.waiting - 1
+  room.bytes = room.bytes - ticket.bytes
   flow.bytes = flow.bytes - ticket.bytes
   flow.waiting = flow.waiting - 1
-  keep(flowKey, flow)
-  keep('l:' .. name, lane)
+  keepFlow(flow)
   if flow.waiting == 0 then
-    zdrop('a:' .. lane.band, lane.flow)
-    if not zfirst('a:' .. lane.band) then
-      r.last[lane.band] = flow.counter
-      r.credit[lane.band], r.sizeMax[lane.band] = 0, 0
+    dropFrom(byCounter[band], flow.name)
+    room.flows[band] = room.flows[band] - 1
+    if room.flows[band] == 0 then
+      room.last[band] = flow.counter
+      room.credit[band], room.sizeMax[band], room.sizeMin[band] = 0, 0, NO_SIZE
     end
   end
-  if lane.calls > 0 then
-    if lane.isInLine then putInLine(name, lane) end
-    return
-  end
-  unline(name, lane)
-  forgetSleep(name, lane)
-  local contest = contestOf(lane.contest)
-  keep('l:' .. name, false)
-  call('HDEL', ROOM .. 'k', lane.key)
-  contest.loads[lane.band].weight = contest.loads[lane.band].weight - lane.weight
-  contest.lanes = contest.lanes - 1
-  keep('c:' .. lane.contest, contest)
-  for i, other in ipairs(flow.lanes) do
-    if other == name then table.remove(flow.lanes, i) break end
-  end
-  if not bestOf(lane.contest) then setDue(lane.contest, contest, 0) end
-  dropIdle(lane.contest, contest)
+  if lane.calls == 0 then return closeLane(lane, ticket) end
+  if lane.calls == 1 then lane.needs = nil end
+  if not isHead then return end
+  setHead(lane, ticketOf(call('LPOP', ROOM .. 'q:' .. lane.sequence)))
+  if lane.isInLine then putInLine(lane) end
 end
 
-local function recount(flowName, flowKey, flow, band, size)
+local function recount(flow, size)
   flow.counter = flow.counter + size / flow.weight
-  keep(flowKey, flow)
-  if flow.waiting > 0 then zput('a:' .. band, flow.counter, flowName) end
-  for _, name in ipairs(flow.lanes) do
-    local lane = laneOf(name)
-    if lane.isInLine then zput('o:' .. lane.contest .. ':' .. band, flow.counter, name) end
+  keepFlow(flow)
+  if flow.waiting > 0 then putIn(byCounter[flow.band], flow.counter, flow.name) end
+  for _, lane in ipairs(flow.lanes) do
+    if lane.isInLine then orderLane(lane) end
   end
 end

@@ -2,19 +2,28 @@
 Whose turn it is: src/core/fairness/{minimum-shares,ahead,waiting-room}.ts in Redis, function by function.
 ]]
 local LOOKAHEAD = 4
+-- Who asks.
+local gateway = ARGV[2]
+
+-- What is published to each gateway at the end of the run.
+local grants = {}
+
+-- limits
 
 local general
-local function useCall(ticketName, request, keys)
-  id, a = ticketName, unpackAll(DOUBLES, 1, 8, request, 13, (#request - 12) / 8)
-  KEYS, keysBefore = keys, 0
+local function useCall(ticket)
+  id, a, KEYS, keysBefore = idIn(ticket.name), ticket.numbers, ticket.keys, 0
 end
 
 -- Verdict, waitMs, the subject in whose way it is, and the whole reply.
-local function attempt(ticketName, request, keys)
-  useCall(ticketName, request, keys)
-  local reply = fast()
+local function attempt(ticket)
+  useCall(ticket)
+  -- The fast part knows nothing of subjects that this run has read already.
+  local reply = not general and room.waiting == 0 and attemptFast()
   if not reply then
     general = general or makeGeneral()
+    reply = attemptKnown()
+    if reply then return 0, 0, 1, reply end
     reply = general()
   end
   -- What the fast part answers does not begin as a number does: see reserve-fast.lua.
@@ -31,164 +40,150 @@ local function attempt(ticketName, request, keys)
   return verdict, waitMs, subject, reply
 end
 
-local function waitBehind(ticketName, request, keys, ahead, serviceMs)
-  useCall(ticketName, request, keys)
+-- How long until a call fits behind what waits in front of it: see sharedAhead.
+local function waitBehind(ticket, weight, contest, own, joining, isIn)
+  useCall(ticket)
   general = general or makeGeneral()
-  return expectedWait(ahead, serviceMs)
+  return expectedWait(ticket, weight, contest, own, joining, isIn)
 end
 
 -- minimum-shares.ts
 
-local function isOwed(band, size) return band > 1 and room().credit[band] >= size end
+local function isOwed(band, size) return band > 1 and room.credit[band] >= size end
+
+local function joined(band, size)
+  if size > room.sizeMax[band] then room.sizeMax[band] = size end
+  if size < room.sizeMin[band] then room.sizeMin[band] = size end
+end
 
 local function served(band, size)
-  local r = room()
+  local credits = room.credit
   for other = 2, BANDS do
-    if r.inLine[other] > 0 then
-      local credit, most = r.credit[other] + size * r.minShares[other], 2 * r.sizeMax[other]
-      r.credit[other] = credit < most and credit or most
+    if room.inLine[other] > 0 then
+      local credit, most = credits[other] + size * room.minShares[other], 2 * room.sizeMax[other]
+      credits[other] = credit < most and credit or most
     end
   end
-  local left = r.credit[band] - size
-  r.credit[band] = left > 0 and left or 0
+  local left = credits[band] - size
+  credits[band] = left > 0 and left or 0
 end
 
-local function count(flowName, flowKey, flow, band, size)
+local function count(flow, size)
   flow.unsettled = flow.unsettled + 1
-  recount(flowName, flowKey, flow, band, size)
-  served(band, size)
-end
-
--- ahead.ts
-
-local function turnsAhead(own, need, waiting, weights, weight)
-  local turns = (own + need) * (weights / weight) - need
-  if turns > waiting then turns = waiting end
-  return turns > own and turns or own
-end
-
-local function aheadOf(ticket, weight, contest, own, joining, isIn)
-  local ahead, load_ = {}, contest.loads[ticket.band]
-  for charge, need in ipairs(ticket.needs) do
-    local shared, mine = ticket.sharedCharges[charge], own and own[charge] or 0
-    if shared == 0 then
-      ahead[charge] = mine
-    else
-      local higher = 0
-      for band = 1, ticket.band - 1 do higher = higher + contest.loads[band].needs[shared] end
-      local waiting = load_.needs[shared] - (isIn and need or 0)
-      ahead[charge] = higher + turnsAhead(mine, need, waiting, load_.weight + joining, weight)
-    end
-  end
-  return ahead
-end
-
-local function callsAhead(lane, weight, contest, own)
-  if #contest.shared == 0 then return own end
-  local higher, load_ = 0, contest.loads[lane.band]
-  for band = 1, lane.band - 1 do higher = higher + contest.loads[band].calls end
-  return higher + floor(turnsAhead(own, 1, load_.calls - 1, load_.weight, weight))
+  recount(flow, size)
+  served(flow.band, size)
 end
 
 -- waiting-room.ts
 
-local function owedBand(contests)
+-- `among` are contests, by number; all of them where it is a function that finds them.
+local function owedBand(among)
   for band = BANDS, 2, -1 do
-    if room().inLine[band] > 0 then
-      local bestName, best
-      for number in pairs(contests) do
-        local name, lane = firstOf(number, band)
-        if name and (not best or isServedBefore(name, lane, bestName, best)) then bestName, best = name, lane end
+    -- Nothing that waits is smaller than the least that came.
+    if room.inLine[band] > 0 and room.credit[band] >= room.sizeMin[band] then
+      if type(among) == 'function' then among = among() end
+      local best
+      for number in pairs(among) do
+        local lane = firstOf(number, band)
+        if lane and (not best or isServedBefore(lane, best)) then best = lane end
       end
-      if best and isOwed(band, headOf(best).size) then return band end
+      if best and isOwed(band, best.size) then return band end
     end
   end
 end
 
-local function nextOf(contests)
-  local owed = owedBand(contests)
-  local bestName, best
-  for number in pairs(contests) do
-    local name, lane
-    if owed then name, lane = firstOf(number, owed) else name, lane = bestOf(number) end
-    if name and (not best or isServedBefore(name, lane, bestName, best)) then bestName, best = name, lane end
+local function nextOf(among)
+  local owed = owedBand(among)
+  local best
+  for number in pairs(among) do
+    local lane
+    if owed then lane = firstOf(number, owed) else lane = bestOf(number) end
+    if lane and (not best or isServedBefore(lane, best)) then best = lane end
   end
-  return bestName, best
+  return best
 end
 
-local function blocked(name, lane, ticket, verdict, waitMs, subject)
+local function isShared(ticket, subject) return ticket.numbers[ticket.isSharedAt + subject] == 1 end
+
+local function blocked(lane, ticket, verdict, waitMs, subject)
   if verdict == 1 and waitMs < 1 then waitMs = 1 end
   if verdict ~= 1 then waitMs = ticket.maxWaitMs end
-  if verdict == 1 and ticket.isShared[subject] == 1 then
+  if verdict == 1 and isShared(ticket, subject) then
     local contest = contestOf(lane.contest)
     local dueMs = clockMs + waitMs
     if contest.dueMs <= clockMs or dueMs < contest.dueMs then setDue(lane.contest, contest, dueMs) end
     return
   end
-  sleep(name, lane, clockMs + waitMs)
+  sleep(lane, ticket, clockMs + waitMs)
 end
 
-local function try(name, lane)
-  local ticketName = lane.head
-  local ticket = ticketOf(ticketName)
-  local verdict, waitMs, subject, reply = attempt(ticketName, ticket.request, ticket.keys)
+local function try(lane)
+  local ticket = ticketOf(lane.head)
+  local verdict, waitMs, subject, reply = attempt(ticket)
   if verdict == 0 then
-    local flowKey = 'f:' .. lane.band .. ':' .. lane.flow
-    removeTicket(ticketName, ticket)
-    count(lane.flow, flowKey, load(flowKey), lane.band, ticket.size)
-    call('PUBLISH', ROOM .. 'g:' .. ticket.gateway, ticketName .. reply)
+    removeTicket(ticket, lane)
+    count(lane.flow, ticket.size)
+    local told = listOf(grants, gatewayIn(ticket.name))
+    told[#told + 1] = id .. packNumbers('<I4', #reply) .. reply
   else
-    blocked(name, lane, ticket, verdict, waitMs, subject)
+    blocked(lane, ticket, verdict, waitMs, subject)
   end
   return verdict, subject
 end
 
-local function overtakersOf(firstName, firstLane)
-  local number, found = firstLane.contest, {}
+local function overtakersOf(firstLane)
+  local number, names = firstLane.contest, {}
   for band = firstLane.band, BANDS do
-    if #found >= LOOKAHEAD then break end
-    local from = band == firstLane.band and 1 or 0
-    local names = call('ZRANGE', ROOM .. 'o:' .. number .. ':' .. band, from, from + LOOKAHEAD - #found - 1)
-    for _, name in ipairs(names) do found[#found + 1] = name end
-  end
-  local smallest = zfirst('z:' .. number)
-  if smallest then
-    for _, name in ipairs(found) do
-      if name == smallest then return found end
+    if #names >= LOOKAHEAD then break end
+    if room.inLine[band] > 0 then
+      addFrom(lineOf(number, band), band == firstLane.band and 1 or 0, LOOKAHEAD - #names, names)
     end
-    found[#found + 1] = smallest
   end
-  return found
+  local smallest, isFound = firstIn(bySize[number]), false
+  for _, name in ipairs(names) do isFound = isFound or name == smallest end
+  if smallest and not isFound then names[#names + 1] = smallest end
+  foreseeLanes(names)
+  return names
 end
 
--- Whether a call asks for less of what a head has no room for under the shared key at `place`: only then can it fit.
-local function asksForLess(ticket, head, place)
-  local needs, at = {}, 0
-  for charge, need in ipairs(head.needs) do
-    if head.chargePlaces[charge] == place then needs[#needs + 1] = need end
+-- Whether a call asks for less of what a head has no room for, of the subject of that key, which both share in the same contest: only then can it fit.
+local function asksForLess(ticket, head, key)
+  local needs, a, p, at = {}, head.numbers, 7 + head.numbers[5], 0
+  for i = 1, a[5] do
+    for _ = 1, a[6 + i] do
+      if head.keys[i] == key then needs[#needs + 1] = a[p + 5] end
+      p = p + 7
+    end
   end
-  for charge, need in ipairs(ticket.needs) do
-    if ticket.chargePlaces[charge] == place then
-      at = at + 1
-      if need < needs[at] then return true end
+  a, p = ticket.numbers, 7 + ticket.numbers[5]
+  for i = 1, a[5] do
+    for _ = 1, a[6 + i] do
+      if ticket.keys[i] == key then
+        at = at + 1
+        if a[p + 5] < needs[at] then return true end
+      end
+      p = p + 7
     end
   end
   return false
 end
 
-local function overtake(firstName, firstLane, place)
-  local headName = firstLane.head
-  local head = ticketOf(headName)
+-- `key` is what the head has no room under.
+local function overtake(firstLane, key)
+  local head = ticketOf(firstLane.head)
   local failed = head.size
-  while head.overtakeLeft > 0 do
+  while firstLane.overtakeLeft > 0 do
+    local _, smallest = firstIn(bySize[firstLane.contest])
+    -- Nobody is small enough.
+    if not smallest or smallest >= failed then return end
     local wasServed = false
-    for _, name in ipairs(overtakersOf(firstName, firstLane)) do
+    for _, name in ipairs(overtakersOf(firstLane)) do
       local lane = laneOf(name)
-      local size = headOf(lane).size
-      if size < failed and asksForLess(headOf(lane), head, place) and mayOvertake(lane.band, flowOf(lane), size, firstLane) then
-        if try(name, lane) == 0 then
-          head.overtakeLeft = head.overtakeLeft - size
-          keep('t:' .. headName, head)
+      local size = lane.size
+      if size < failed and mayOvertake(lane.flow, size, firstLane) and asksForLess(ticketOf(lane.head), head, key) then
+        if try(lane) == 0 then
+          firstLane.overtakeLeft = firstLane.overtakeLeft - size
+          keepFlow(firstLane.flow)
           wasServed = true
           break
         end
@@ -206,52 +201,45 @@ local function sharesKey(contest, key)
   return false
 end
 
-local function close(contests, key, firstNumber)
+local function close(among, key, firstNumber)
   local dueMs = contestOf(firstNumber).dueMs
-  for number in pairs(contests) do
+  for number in pairs(among) do
     local contest = contestOf(number)
     -- One whose last call was served is gone.
     if not contest then
-      contests[number] = nil
+      among[number] = nil
     elseif sharesKey(contest, key) then
-      contests[number] = nil
-      if bestOf(number) then setDue(number, contest, dueMs) end
+      among[number] = nil
+      if contest.inLine > 0 then setDue(number, contest, dueMs) end
     end
   end
 end
 
-local function dispatch(contests)
+local function dispatch(among)
   local saved = {}
-  for number in pairs(contests) do
+  for number in pairs(among) do
     local contest = contestOf(number)
-    if contest then setDue(number, contest, 0) else contests[number] = nil end
+    if contest then setDue(number, contest, 0) else among[number] = nil end
   end
   while true do
-    local name, lane = nextOf(contests)
-    if not name then return end
-    local number, headName = lane.contest, lane.head
-    local head, contest = ticketOf(headName), contestOf(number)
-    local verdict, subject = try(name, lane)
+    local lane = nextOf(among)
+    if not lane then return end
+    local number, head = lane.contest, ticketOf(lane.head)
+    local contest = contestOf(number)
+    local verdict, subject = try(lane)
     if verdict == 0 then
       for _, one in ipairs(saved) do
         if sharesKey(contest, one.key) then
-          local waiting = ticketOf(one.head)
-          if waiting then
-            waiting.overtakeLeft = waiting.overtakeLeft - head.size
-            keep('t:' .. one.head, waiting)
-            if waiting.overtakeLeft <= 0 then close(contests, one.key, one.contest) end
-          end
+          one.lane.overtakeLeft = one.lane.overtakeLeft - head.size
+          keepFlow(one.lane.flow)
+          if one.lane.overtakeLeft <= 0 then close(among, one.key, one.lane.contest) end
         end
       end
     elseif lane.dueMs == 0 then
-      contests[number] = nil
-      local key = contest.shared[head.sharedPlaces[subject]]
-      overtake(name, lane, head.sharedPlaces[subject])
-      if head.overtakeLeft > 0 then
-        saved[#saved + 1] = { head = headName, contest = number, key = key }
-      else
-        close(contests, key, number)
-      end
+      among[number] = nil
+      local key = head.keys[subject]
+      overtake(lane, key)
+      if lane.overtakeLeft > 0 then saved[#saved + 1] = { lane = lane, key = key } else close(among, key, number) end
     end
   end
 end

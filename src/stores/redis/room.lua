@@ -6,243 +6,172 @@ KEYS    what starts every key of the room; all of them, and those of the calls, 
 ARGV    for tests only the time in epoch ms, else empty; the gateway; then requests one after the other, each: its letter, how many
         arguments follow, and these:
 
-    e  enter  the call (subject-state.lua), [band, weight, size, bytes, maxWaitMs, waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4,
-              (is shared)*subjects], flow, key of its contest, key of its lane, then its keys in Redis
-              → 0, is counted, reply of the reserve | 1, reason, waitMs, reply or '' | 2, expectedMs
-    l  leave  tickets → for each −1, or when it would have been served
     f  freed  [openMs or -1, band or 0, correction], flow, keys of the subjects
+    e  enter  the reservation's id in 12 bytes, count (uint16) of the numbers that follow, those of subject-state.lua, and for the room [(is shared)*subjects,
+              band, weight, size, bytes, maxWaitMs]; its flow and its keys in Redis (length: uint32, bytes)*;
+              [waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4, neverFits], key of its contest, what it asks
+              for of limits that are its own
+              → [0, is counted, reply of the reserve] | [1, reason, waitMs, reply or ''] | expectedMs, of a call that waits, as a double
+    l  leave  tickets → for each −1, or when it would have been served
     p  pump   → how many calls of this gateway wait
     v  view   band, flow → for each call (waitedMs, position, expectedMs)
 
 Output  when the next pump is due in ms, or −1; then the replies
-Grants of calls that waited are published to the gateway that asked: the ticket's 12 bytes and the reply of its reserve.
+Grants of calls that waited are published to the gateways that asked, those of a run together: of each the ticket's 12 bytes, how long the reply of its reserve is
+(uint32), and that.
 ]]
-local SERVICE_GAIN, OVERTAKING_MAX, GATEWAY_LEASE_MS = 0.1, 4, 5000
+local SERVICE_GAIN, GATEWAY_LEASE_MS = 0.1, 5000
 local REASONS = { limited = 0, neverFits = 1, queueFull = 2 }
-local gateway = ARGV[2]
 
--- The heads that a call would overtake if it went now, or nothing where one of them forbids it.
-local function overtakenBy(ticket, flow, number, contest)
-  local heads = {}
-  if #contest.shared == 0 or room().waiting == 0 then return heads end
-  local all = {}
-  for _, other in ipairs(call('HVALS', ROOM .. 'n')) do all[other] = true end
-  local owed = owedBand(all) ~= nil
-  if ticket.band == 1 and not owed then return heads end
-  local rivals = {}
-  addRivals(rivals, number, contest)
-  for rival in pairs(rivals) do
-    local name, first = bestOf(rival)
-    if name then
-      local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and flowOf(first).counter <= flow.counter)
-      if isAhead then
-        if not mayOvertake(ticket.band, flow, ticket.size, first) then return nil end
-        heads[#heads + 1] = first.head
-      end
-    end
-  end
-  return heads
-end
-
-local function enter(at, arguments)
-  local request, numbers, flowName, contestKey, key = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local ticketName, keys = sub(request, 1, 12), {}
-  for i = at + 5, at + arguments - 1 do keys[#keys + 1] = ARGV[i] end
-  local band, weight, size, bytes, maxWaitMs, waitingMax, perFlowMax, bytesMax, bytesPerFlowMax, m1, m2, m3, m4 =
-    unpackNumbers('<ddddddddddddd', numbers)
-  local r = room()
-  r.minShares = { m1, m2, m3, m4 }
-  local verdict, waitMs, subject, reply
-  -- The common case: nobody waits.
-  if r.waiting == 0 then
-    verdict, waitMs, subject, reply = attempt(ticketName, request, keys)
-    if verdict == 0 then return { 0, 0, reply } end
-  else
-    useCall(ticketName, request, keys)
+local gateways = orderOf('g')
+local enter, keepGateway
+do
+  local function allContests()
+    local all = {}
+    for _, number in ipairs(call('HVALS', ROOM .. 'n')) do all[number] = true end
+    return all
   end
 
-  local ticket = { gateway = gateway, band = band, weight = weight, size = size, bytes = bytes, maxWaitMs = maxWaitMs,
-    enteredMs = clockMs, overtakeLeft = OVERTAKING_MAX * size, request = request, keys = keys, needs = {},
-    isShared = {}, sharedCharges = {}, sharedPlaces = {}, chargePlaces = {} }
-  local shared, ownKeys, p, charges, neverFits = {}, {}, 7 + a[5], 0, false
-  for i = 1, a[5] do
-    local isShared = unpackNumbers('<d', numbers, 105 + 8 * (i - 1)) == 1
-    ticket.isShared[i] = isShared and 1 or 0
-    if isShared then shared[#shared + 1] = keys[i] else ownKeys[#ownKeys + 1] = keys[i] end
-    ticket.sharedPlaces[i] = #shared
-    for _ = 1, a[6 + i] do
-      if isShared then charges = charges + 1 end
-      ticket.needs[#ticket.needs + 1] = a[p + 5]
-      if a[p] > 0 and a[p + 5] > a[p + 2] then neverFits = true end
-      ticket.sharedCharges[#ticket.sharedCharges + 1] = isShared and charges or 0
-      ticket.chargePlaces[#ticket.chargePlaces + 1] = isShared and #shared or 0
-      p = p + 7
-    end
-  end
-  local flow, flowKey = candidate(band, flowName, weight)
-  local number, contest = contestFor(contestKey, shared, charges)
-  local laneNumber = call('HGET', ROOM .. 'k', key)
-  local lane = laneNumber and laneOf(laneNumber)
-
-  if not lane and r.waiting > 0 then
-    local heads = overtakenBy(ticket, flow, number, contest)
-    if heads then
-      verdict, waitMs, subject, reply = attempt(ticketName, request, keys)
-      if verdict == 0 then
-        for _, name in ipairs(heads) do
-          local head = ticketOf(name)
-          head.overtakeLeft = head.overtakeLeft - size
-          keep('t:' .. name, head)
+  -- The lanes whose heads a call would overtake if it went now, or nothing where one of them forbids it.
+  local function overtakenBy(ticket, flow, number, contest)
+    local overtaken = {}
+    if #contest.shared == 0 or room.waiting == 0 then return overtaken end
+    local owed = owedBand(allContests) ~= nil
+    if ticket.band == 1 and not owed then return overtaken end
+    local rivals = {}
+    addRivals(rivals, number, contest)
+    for rival in pairs(rivals) do
+      local first = bestOf(rival)
+      if first then
+        local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and first.flow.counter <= flow.counter)
+        if isAhead then
+          if not mayOvertake(flow, ticket.size, first) then return nil end
+          overtaken[#overtaken + 1] = first
         end
-        count(flowName, flowKey, flow, band, size)
-        return { 0, 1, reply }
       end
     end
+    return overtaken
   end
 
-  if not verdict and neverFits then verdict, waitMs, subject, reply = attempt(ticketName, request, keys) end
-  if verdict == 2 then return { 1, REASONS.neverFits, 0, reply } end
-  local ahead = aheadOf(ticket, flow.weight, contest, lane and lane.needs, lane and 0 or flow.weight, false)
-  local expectedMs = waitBehind(ticketName, request, keys, ahead, contest.serviceMs)
-  if expectedMs == 0 and verdict == 1 then expectedMs = waitMs < maxWaitMs and waitMs or maxWaitMs end
-  local atLeast = expectedMs > 1 and expectedMs or 1
-  if expectedMs > maxWaitMs or maxWaitMs == 0 then
-    return { 1, REASONS.limited, format('%.17g', atLeast), reply or '' }
+  -- The bounds of calls that come together are mostly the same.
+  local boundsText, waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, neverFits
+  local function useBounds(text)
+    if text == boundsText then return end
+    local shares = room.minShares
+    boundsText = text
+    waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, shares[1], shares[2], shares[3], shares[4], neverFits = unpackNumbers('<ddddddddd', text)
   end
-  if r.waiting >= waitingMax or flow.waiting >= perFlowMax or r.bytes + bytes > bytesMax or flow.bytes + bytes > bytesPerFlowMax then
-    return { 1, REASONS.queueFull, format('%.17g', atLeast), reply or '' }
+
+  local function isFull(ticket, flow)
+    return room.waiting >= waitingMax or flow.waiting >= waitingPerFlowMax or room.bytes + ticket.bytes > bytesMax
+      or flow.bytes + ticket.bytes > bytesPerFlowMax
   end
-  if not lane then
-    laneNumber, lane = openLane(key, flowName, flow, band, number, contest, ownKeys, #ticket.needs)
+
+  local isGatewayKnown = false
+  keepGateway = function()
+    if isGatewayKnown then return end
+    isGatewayKnown = true
+    putIn(gateways, clockMs + GATEWAY_LEASE_MS, gateway)
   end
-  call('ZADD', ROOM .. 'g', score(clockMs + GATEWAY_LEASE_MS), gateway)
-  touch('g')
-  join(ticketName, ticket, laneNumber, lane, flow, flowKey)
-  if size > r.sizeMax[band] then r.sizeMax[band] = size end
-  if lane.calls == 1 then
+
+  -- The call comes to wait. `verdict` and what follows where its limits were asked.
+  local function wait(ticket, flow, number, contest, lane, own, verdict, waitMs, subject)
+    lane = lane or openLane(flow, number, contest, own)
+    keepGateway()
+    join(ticket, lane)
+    joined(ticket.band, ticket.size)
+    if lane.calls > 1 then return end
     if verdict == 1 then
-      blocked(laneNumber, lane, ticket, verdict, waitMs, subject)
+      blocked(lane, ticket, verdict, waitMs, subject)
     elseif contest.dueMs == 0 then
       setDue(number, contest, clockMs)
     end
   end
-  return { 2, format('%.17g', expectedMs) }
-end
 
--- All tickets of a lane, first to last.
-local function namesIn(name, lane)
-  local names = { lane.head }
-  if lane.calls > 1 then
-    for _, other in ipairs(call('LRANGE', ROOM .. 'q:' .. name, 0, -1)) do names[#names + 1] = other end
-  end
-  return names
-end
-
--- Where a ticket stands in its lane, and what is charged before it there.
-local function standingOf(ticketName, ticket, lane)
-  local before, own = 0, {}
-  for charge in ipairs(ticket.needs) do own[charge] = 0 end
-  if lane.head ~= ticketName then
-    for _, name in ipairs(namesIn(ticket.lane, lane)) do
-      if name == ticketName then break end
-      before = before + 1
-      for charge, need in ipairs(ticketOf(name).needs) do own[charge] = own[charge] + need end
+  enter = function(at)
+    local request = ARGV[at]
+    local ticket = toTicket(sub(request, 1, 12) .. gateway, clockMs, nil, request)
+    useBounds(ARGV[at + 1])
+    local verdict, waitMs, subject, reply
+    -- The common case: nobody waits.
+    if room.waiting == 0 then
+      verdict, waitMs, subject, reply = attempt(ticket)
+      if verdict == 0 then return { 0, 0, reply } end
     end
-  end
-  local contest = contestOf(lane.contest)
-  local flow = flowOf(lane)
-  local ahead = aheadOf(ticket, flow.weight, contest, own, 0, true)
-  local expectedMs = waitBehind(ticketName, ticket.request, ticket.keys, ahead, contest.serviceMs)
-  return callsAhead(lane, flow.weight, contest, before) + 1, expectedMs
-end
-
-local function leaveOne(ticketName, ticket)
-  local name = ticket.lane
-  local lane = laneOf(name)
-  local wasHead = lane.head == ticketName
-  local contest = contestOf(lane.contest)
-  local rivals = {}
-  removeTicket(ticketName, ticket)
-  if not wasHead then return end
-  if lane.calls > 0 and lane.dueMs > 0 then wake(name, lane) end
-  addRivals(rivals, lane.contest, contest)
-  -- Those whom it held up may have held up others.
-  dispatch(withRivals(rivals))
-end
-
-local function leave(at, arguments)
-  local reply = {}
-  for i = at, at + arguments - 1 do
-    local ticketName = ARGV[i]
-    local ticket = ticketOf(ticketName)
-    if ticket then
-      local _, expectedMs = standingOf(ticketName, ticket, laneOf(ticket.lane))
-      reply[#reply + 1] = format('%.17g', expectedMs)
-      leaveOne(ticketName, ticket)
-    else
-      reply[#reply + 1] = '-1'
+    local flowName, own = ticket.flow, ARGV[at + 3]
+    local flow = candidate(flowKey(ticket.band, flowName), ticket.band, flowName, ticket.weight)
+    local number, contest = contestFor(ARGV[at + 2], ticket)
+    local lane = laneIn(flow, number, own)
+    if not lane and room.waiting > 0 then
+      local overtaken = overtakenBy(ticket, flow, number, contest)
+      if overtaken then
+        verdict, waitMs, subject, reply = attempt(ticket)
+        if verdict == 0 then
+          for _, first in ipairs(overtaken) do
+            first.overtakeLeft = first.overtakeLeft - ticket.size
+            keepFlow(first.flow)
+          end
+          count(flow, ticket.size)
+          return { 0, 1, reply }
+        end
+      end
     end
+    if not verdict and neverFits == 1 then verdict, waitMs, subject, reply = attempt(ticket) end
+    if verdict == 2 then return { 1, REASONS.neverFits, 0, reply } end
+    local expectedMs = waitBehind(ticket, flow.weight, contest, lane and needsOf(lane), lane and 0 or flow.weight, false)
+    local maxWaitMs = ticket.maxWaitMs
+    if expectedMs == 0 and verdict == 1 then expectedMs = waitMs < maxWaitMs and waitMs or maxWaitMs end
+    local atLeast = expectedMs > 1 and expectedMs or 1
+    if expectedMs > maxWaitMs or maxWaitMs == 0 then
+      return { 1, REASONS.limited, format('%.17g', atLeast), reply or '' }
+    end
+    if isFull(ticket, flow) then return { 1, REASONS.queueFull, format('%.17g', atLeast), reply or '' } end
+    wait(ticket, flow, number, contest, lane, own, verdict, waitMs, subject)
+    return packNumbers('<d', expectedMs)
   end
-  return reply
 end
 
 -- Contests over what was given back in this run: whoever is next is served when all of it is known.
 local pending = {}
 local function servePending()
   if not next(pending) then return end
-  local contests = withRivals(pending)
+  local among = withRivals(pending)
   pending = {}
-  dispatch(contests)
+  dispatch(among)
 end
 
 local function freed(at, arguments)
   local openMs, band, correction = unpackNumbers('<ddd', ARGV[at])
-  local flowName = ARGV[at + 1]
   if band > 0 then
-    local flowKey = 'f:' .. band .. ':' .. flowName
-    local flow = load(flowKey)
+    local flowName = ARGV[at + 1]
+    local flow = flowOf(flowKey(band, flowName), band, flowName)
     if flow then
       flow.unsettled = flow.unsettled - 1
-      recount(flowName, flowKey, flow, band, correction)
+      recount(flow, correction)
     end
   end
-  if room().waiting == 0 then return 0 end
+  if room.waiting == 0 then return 0 end
+  -- Mostly nobody sleeps.
+  local isAnybodyAsleep = firstIn(asleep)
   for i = at + 2, at + arguments - 1 do
     local key = ARGV[i]
-    -- Mostly nobody sleeps.
-    if zfirst('d') then
+    if isAnybodyAsleep then
       for _, name in ipairs(call('SMEMBERS', ROOM .. 'y:' .. key)) do
         local lane = laneOf(name)
-        wake(name, lane)
+        wake(lane)
         pending[lane.contest] = true
       end
     end
-    for _, number in ipairs(call('SMEMBERS', ROOM .. 's:' .. key)) do
+    for _, number in ipairs(contestsOver(key)) do
       if openMs >= 0 then
         local contest = contestOf(number)
         contest.serviceMs = contest.serviceMs + (contest.serviceMs == 0 and 1 or SERVICE_GAIN) * (openMs - contest.serviceMs)
-        keep('c:' .. number, contest)
+        keepContest(number, contest)
       end
       pending[number] = true
     end
   end
   return 0
-end
-
--- Serves whoever is due, and lets go of gateways that are not heard of any more.
-local function pump()
-  local contests, now = {}, score(clockMs)
-  for _, name in ipairs(call('ZRANGEBYSCORE', ROOM .. 'd', '-inf', now)) do
-    local lane = laneOf(name)
-    wake(name, lane)
-    contests[lane.contest] = true
-  end
-  for _, number in ipairs(call('ZRANGEBYSCORE', ROOM .. 'e', '-inf', now)) do
-    local contest = contestOf(number)
-    setDue(number, contest, 0)
-    contests[number] = true
-  end
-  if next(contests) then dispatch(withRivals(contests)) end
 end
 
 -- Gateways that nobody listens for any more: their connections broke, so they go on under other names, or not at all. Those that listen at another node of a
@@ -264,70 +193,65 @@ local function unheardGateways(gateways)
   return unheard
 end
 
+local seldom
 local function dropDeadGateways()
-  local gateways, dead = {}, {}
+  local alive, dead = {}, {}
   local listed = call('ZRANGE', ROOM .. 'g', 0, -1, 'WITHSCORES')
   for i = 1, #listed, 2 do
-    if tonumber(listed[i + 1]) <= clockMs then dead[#dead + 1] = listed[i] else gateways[#gateways + 1] = listed[i] end
+    if tonumber(listed[i + 1]) <= clockMs then dead[#dead + 1] = listed[i] else alive[#alive + 1] = listed[i] end
   end
-  for _, name in ipairs(unheardGateways(gateways)) do dead[#dead + 1] = name end
-  for _, dead in ipairs(dead) do
-    for _, ticketName in ipairs(call('SMEMBERS', ROOM .. 'w:' .. dead)) do
-      local ticket = ticketOf(ticketName)
-      if ticket then leaveOne(ticketName, ticket) end
-    end
-    call('DEL', ROOM .. 'w:' .. dead)
-    zdrop('g', dead)
+  for _, name in ipairs(unheardGateways(alive)) do dead[#dead + 1] = name end
+  for _, name in ipairs(dead) do
+    seldom = seldom or makeSeldom()
+    seldom.leaveAll(name)
+    dropFrom(gateways, name)
   end
 end
 
-local function view(at)
-  local band, flowName = tonumber(ARGV[at]), ARGV[at + 1]
-  local flow, reply = load('f:' .. band .. ':' .. flowName), {}
-  if not flow then return reply end
-  for _, name in ipairs(flow.lanes) do
-    local lane = laneOf(name)
-    for _, ticketName in ipairs(namesIn(name, lane)) do
-      local ticket = ticketOf(ticketName)
-      local position, expectedMs = standingOf(ticketName, ticket, lane)
-      reply[#reply + 1] = format('%.17g', clockMs - ticket.enteredMs)
-      reply[#reply + 1] = format('%.17g', position)
-      reply[#reply + 1] = format('%.17g', expectedMs)
-    end
+-- How many places are given back in this run.
+local function placesFreed()
+  local places, at = 0, 3
+  while ARGV[at] do
+    if ARGV[at] == 'f' then places = places + 1 end
+    at = at + 2 + ARGV[at + 1]
   end
-  return reply
+  return places
+end
+
+local function answer(letter, at, arguments)
+  if letter == 'f' then return freed(at, arguments) end
+  servePending()
+  if letter == 'e' then return enter(at) end
+  seldom = seldom or makeSeldom()
+  if letter == 'l' then return seldom.leave(at, arguments) end
+  if letter == 'v' then return seldom.view(at) end
+  seldom.pump()
+  writeTickets()
+  local waiting = call('HLEN', ROOM .. 't:' .. gateway)
+  if waiting > 0 then keepGateway() end
+  return waiting
+end
+
+local function untilDue()
+  if room.waiting == 0 then return -1 end
+  local _, laneMs = firstIn(asleep)
+  local _, contestMs = firstIn(awaited)
+  local dueMs = laneMs and contestMs and (laneMs < contestMs and laneMs or contestMs) or laneMs or contestMs
+  if not dueMs then return -1 end
+  return dueMs > clockMs and dueMs - clockMs or 0
 end
 
 local replies, at = { 0 }, 3
-if room().waiting > 0 then dropDeadGateways() end
+if room.waiting > 0 and ARGV[3] == 'f' then foreseen = placesFreed() + LOOKAHEAD + 1 end
+if room.waiting > 0 then dropDeadGateways() end
 while ARGV[at] do
-  local letter, arguments = ARGV[at], tonumber(ARGV[at + 1])
-  if letter ~= 'f' then servePending() end
-  local reply
-  if letter == 'e' then
-    reply = enter(at + 2, arguments)
-  elseif letter == 'f' then
-    reply = freed(at + 2, arguments)
-  elseif letter == 'l' then
-    reply = leave(at + 2, arguments)
-  elseif letter == 'v' then
-    reply = view(at + 2)
-  else
-    pump()
-    call('ZADD', ROOM .. 'g', 'XX', score(clockMs + GATEWAY_LEASE_MS), gateway)
-    reply = call('SCARD', ROOM .. 'w:' .. gateway)
-  end
-  replies[#replies + 1] = reply
+  local arguments = tonumber(ARGV[at + 1])
+  replies[#replies + 1] = answer(ARGV[at], at + 2, arguments)
   at = at + 2 + arguments
 end
 servePending()
-local nextMs = -1
-if room().waiting > 0 then
-  local _, laneMs = zfirst('d')
-  local _, contestMs = zfirst('e')
-  local dueMs = laneMs and contestMs and (laneMs < contestMs and laneMs or contestMs) or laneMs or contestMs
-  if dueMs then nextMs = dueMs > clockMs and dueMs - clockMs or 0 end
-end
-saveAll()
-replies[1] = format('%.0f', nextMs)
+replies[1] = format('%.0f', untilDue())
+if writeSubjects then writeSubjects() end
+writeAll()
+for to, told in pairs(grants) do call('PUBLISH', ROOM .. 'g:' .. to, table.concat(told)) end
 return replies

@@ -28,13 +28,23 @@ export const SETTLE = forCalls(["tombstones.lua", "settle-fast.lua"], "settle.lu
 export const ROOM = assemble(
   read("room-keys.lua"),
   read("subject-state.lua"),
+  "local attemptFast",
+  "do",
   read("reserve-fast.lua"),
-  "local function makeGeneral()",
-  ...["limits.lua", "reservations.lua", "expected-wait.lua", "reserve.lua"].map(read),
+  "attemptFast = fast",
   "end",
-  read("room-places.lua"),
-  read("room-turns.lua"),
+  read("room-ahead.lua"),
+  "local function makeGeneral()",
+  ...["limits.lua", "reservations.lua", "room-limits.lua", "expected-wait.lua", "reserve.lua"].map(read),
+  "end",
+  ...["room-orders.lua", "room-codec.lua", "room-records.lua", "room-places.lua", "room-turns.lua"].map(read),
+  "local function makeSeldom()",
+  read("room-seldom.lua"),
+  "end",
+  // A function has room for 200 locals, and what stands above has nearly as many.
+  "return (function()",
   read("room.lua"),
+  "end)()",
 );
 export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
 export const BEAT = assemble(read("beat.lua"));

@@ -53,8 +53,8 @@ run of a script, and what only few of them need is only made when the first of t
 local call, byte, sub, find, format, floor = redis.call, string.byte, string.sub, string.find, string.format, math.floor
 local packNumbers, unpackNumbers, spread = struct.pack, struct.unpack, unpack
 
--- A C function may push 8,000 values at most (LUAI_MAXCSTACK), so long arrays go in pieces of 200.
-local PIECE = 200
+-- Lua allows 200 locals in a script, and the waiting room's has many: those of one function each are in a block with it.
+
 local DOUBLES = '<dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd'
   .. 'dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd'
 -- Amounts are whole numbers below 2^55.
@@ -83,34 +83,35 @@ local TOMBSTONES_PRUNED = 16
 local BLOCKS = 281474976710655
 -- An open reservation without its holds, and a hold in it.
 local RECORD, RECORD_BYTES, HOLD_BYTES = '<I6i2B', 21, 16
--- A key is kept for longer than it must be by this share, since telling Redis anew with every call when it expires costs as much as two GETs …
-local KEPT_LONGER = 1 / 8
--- … and it is not told when that could be earlier, up to this.
-local KEPT_TOO_LONG_MS = 600000
+local unpackAll, packAll
+do
+  -- A C function may push 8,000 values at most (LUAI_MAXCSTACK), so long arrays go in pieces of 200.
+  local PIECE = 200
 
--- `letters` of `layout` stand for a number of `width` bytes. The position behind the last number comes back as well, behind the numbers:
--- everybody counts for themselves.
-local function unpackAll(layout, letters, width, bytes, from, count)
-  if count <= PIECE then return { unpackNumbers(sub(layout, 1, letters * count + 1), bytes, from) } end
-  local all = {}
-  for start = 0, count - 1, PIECE do
-    local size = count - start
-    if size > PIECE then size = PIECE end
-    local piece = { unpackNumbers(sub(layout, 1, letters * size + 1), bytes, from + width * start) }
-    for i = 1, size do all[start + i] = piece[i] end
+  -- `letters` of `layout` stand for a number of `width` bytes. The position behind the last number comes back as well, behind the numbers:
+  -- everybody counts for themselves.
+  unpackAll = function(layout, letters, width, bytes, from, count)
+    if count <= PIECE then return { unpackNumbers(sub(layout, 1, letters * count + 1), bytes, from) } end
+    local all = {}
+    for start = 0, count - 1, PIECE do
+      local size = count - start
+      if size > PIECE then size = PIECE end
+      local piece = { unpackNumbers(sub(layout, 1, letters * size + 1), bytes, from + width * start) }
+      for i = 1, size do all[start + i] = piece[i] end
+    end
+    return all
   end
-  return all
-end
 
-local function packAll(layout, letters, numbers, count)
-  if count <= PIECE then return packNumbers(sub(layout, 1, letters * count + 1), spread(numbers, 1, count)) end
-  local pieces = {}
-  for start = 1, count, PIECE do
-    local stop = start + PIECE - 1
-    if stop > count then stop = count end
-    pieces[#pieces + 1] = packNumbers(sub(layout, 1, letters * (stop - start + 1) + 1), spread(numbers, start, stop))
+  packAll = function(layout, letters, numbers, count)
+    if count <= PIECE then return packNumbers(sub(layout, 1, letters * count + 1), spread(numbers, 1, count)) end
+    local pieces = {}
+    for start = 1, count, PIECE do
+      local stop = start + PIECE - 1
+      if stop > count then stop = count end
+      pieces[#pieces + 1] = packNumbers(sub(layout, 1, letters * (stop - start + 1) + 1), spread(numbers, start, stop))
+    end
+    return table.concat(pieces)
   end
-  return table.concat(pieces)
 end
 
 -- The state of a subject's value, what follows its counters, and how many bytes of that are open reservations.
@@ -156,7 +157,6 @@ end
 local id, a, keysBefore = nil, nil, 0
 -- As it came, where calls share plans.
 local request
-local keepText, keepTextMs
 
 -- Index of the first number of the limit's entry, or 0. Its length stands at the index before.
 local function findEntry(s, limitId)
@@ -202,84 +202,102 @@ end
 local function newState() return { 0, 0, 5, 0, 0, keptUntilMs = 0, rolling = {} } end
 
 -- Until when a key is kept that must be until `untilMs`, and what tells Redis so: nothing where it need not be told.
-local function keepUntil(untilMs, keptUntilMs)
-  local keepMs = untilMs - clockMs + SLACK_MS
-  if keepMs < a[4] then keepMs = a[4] end
-  local spareMs = keptUntilMs - clockMs - keepMs
-  if spareMs >= 0 and (spareMs <= KEPT_TOO_LONG_MS or spareMs <= keepMs * KEPT_LONGER) then return keptUntilMs end
-  keepMs = keepMs + floor(keepMs * KEPT_LONGER)
-  if clockMs + keepMs > TIME_MAX then keepMs = TIME_MAX - clockMs end
-  -- Formatting a number costs as much as a GET, and the usual one is the same for most calls.
-  if keepMs ~= keepTextMs then keepText, keepTextMs = format('%.0f', keepMs), keepMs end
-  return clockMs + keepMs, keepText
+local keepUntil
+do
+  -- A key is kept for longer than it must be by this share, since telling Redis anew with every call when it expires costs as much as two GETs …
+  local KEPT_LONGER = 1 / 8
+  -- … and it is not told when that could be earlier, up to this.
+  local KEPT_TOO_LONG_MS = 600000
+  local keepText, keepTextMs
+
+  keepUntil = function(untilMs, keptUntilMs)
+    local keepMs = untilMs - clockMs + SLACK_MS
+    if keepMs < a[4] then keepMs = a[4] end
+    local spareMs = keptUntilMs - clockMs - keepMs
+    if spareMs >= 0 and (spareMs <= KEPT_TOO_LONG_MS or spareMs <= keepMs * KEPT_LONGER) then return keptUntilMs end
+    keepMs = keepMs + floor(keepMs * KEPT_LONGER)
+    if clockMs + keepMs > TIME_MAX then keepMs = TIME_MAX - clockMs end
+    -- Formatting a number costs as much as a GET, and the usual one is the same for most calls.
+    if keepMs ~= keepTextMs then keepText, keepTextMs = format('%.0f', keepMs), keepMs end
+    return clockMs + keepMs, keepText
+  end
 end
 
--- Where `keptUntilMs` begins in a value. Calls that come together mostly write the same before it, but for the counts.
-local KEPT_AT, FRONT, COUNTS = 29, '<Bi6i6i6i6', '<I2B'
-local front, frontLastMs, frontExpiresMs, frontOpenMs, frontOverflowMs, counts = nil, nil, nil, nil, nil, {}
+-- Where `keptUntilMs` begins in a value.
+local KEPT_AT = 29
 
 -- Begins `pieces` with the header up to there; the third must be what follows in `value`, and is given another `keptUntilMs` where that has changed.
-local function putHeader(pieces, lastMs, expiresMs, openUntilMs, overflowUntilMs, openBytes, tombstones)
-  if lastMs ~= frontLastMs or expiresMs ~= frontExpiresMs or openUntilMs ~= frontOpenMs or overflowUntilMs ~= frontOverflowMs then
-    front = packNumbers(FRONT, LAYOUT, lastMs, expiresMs, openUntilMs, overflowUntilMs)
-    frontLastMs, frontExpiresMs, frontOpenMs, frontOverflowMs = lastMs, expiresMs, openUntilMs, overflowUntilMs
+local putHeader
+do
+  -- Calls that come together mostly write the same before it, but for the counts.
+  local FRONT, COUNTS = '<Bi6i6i6i6', '<I2B'
+  local front, frontLastMs, frontExpiresMs, frontOpenMs, frontOverflowMs, counts = nil, nil, nil, nil, nil, {}
+
+  putHeader = function(pieces, lastMs, expiresMs, openUntilMs, overflowUntilMs, openBytes, tombstones)
+    if lastMs ~= frontLastMs or expiresMs ~= frontExpiresMs or openUntilMs ~= frontOpenMs or overflowUntilMs ~= frontOverflowMs then
+      front = packNumbers(FRONT, LAYOUT, lastMs, expiresMs, openUntilMs, overflowUntilMs)
+      frontLastMs, frontExpiresMs, frontOpenMs, frontOverflowMs = lastMs, expiresMs, openUntilMs, overflowUntilMs
+    end
+    local number = 256 * openBytes + tombstones
+    local text = counts[number]
+    if not text then
+      text = packNumbers(COUNTS, openBytes, tombstones)
+      counts[number] = text
+    end
+    pieces[1], pieces[2] = front, text
   end
-  local number = 256 * openBytes + tombstones
-  local text = counts[number]
-  if not text then
-    text = packNumbers(COUNTS, openBytes, tombstones)
-    counts[number] = text
-  end
-  pieces[1], pieces[2] = front, text
 end
 
 local function write(key, value, text)
   if text then call('SET', key, value, 'PX', text) else call('SET', key, value, 'KEEPTTL') end
 end
 
--- The entry of a limit and its older sub-windows, as they are stored.
-local function packEntry(s, at)
-  local limitId, length = s[at], s[at + 1]
-  local first, older = at + 2, length / 4 - 1
-  local newest = at + length - 2
-  if not s.rolling[limitId] or older >= LONG then
-    local kind = s.rolling[limitId] and LONG or OTHER
-    local numbers = {}
-    for i = 1, length do numbers[i] = s[first + i - 1] end
-    return packNumbers('<I6BI3', limitId, kind, length) .. packAll(INTEGERS, 2, numbers, length), ''
-  end
-  local entry = packNumbers(ENTRY, limitId, older, s[newest], s[newest + 1], s[newest + 3], s[newest + 2])
-  if older == 0 then return entry, '' end
-  local held, used, firstMs, lastMs, slots = 0, 0, 0, 0, {}
-  for slot = first, newest - 4, 4 do
-    local slotUsed, slotHeld = s[slot + 2], s[slot + 3]
-    slots[#slots + 1] = packNumbers(SLOT, s[slot], s[slot + 1], slotHeld, slotUsed)
-    held, used = held + slotHeld, used + slotUsed
-    if slotHeld + slotUsed ~= 0 then
-      if firstMs == 0 then firstMs = s[slot + 1] end
-      lastMs = s[slot + 1]
-    end
-  end
-  return entry .. packNumbers(OLDER, held, used, firstMs, lastMs), table.concat(slots)
-end
-
 -- `tail` is what stands behind the counters; `openBytes` of it are open reservations.
-local function save(key, s, tail, openBytes)
-  local last, at, entries, older = s[3], 6, {}, {}
-  while at < last do
-    local length = s[at + 1]
-    if length > 0 then entries[#entries + 1], older[#older + 1] = packEntry(s, at) end
-    at = at + 2 + length
+local save
+do
+  -- The entry of a limit and its older sub-windows, as they are stored.
+  local function packEntry(s, at)
+    local limitId, length = s[at], s[at + 1]
+    local first, older = at + 2, length / 4 - 1
+    local newest = at + length - 2
+    if not s.rolling[limitId] or older >= LONG then
+      local kind = s.rolling[limitId] and LONG or OTHER
+      local numbers = {}
+      for i = 1, length do numbers[i] = s[first + i - 1] end
+      return packNumbers('<I6BI3', limitId, kind, length) .. packAll(INTEGERS, 2, numbers, length), ''
+    end
+    local entry = packNumbers(ENTRY, limitId, older, s[newest], s[newest + 1], s[newest + 3], s[newest + 2])
+    if older == 0 then return entry, '' end
+    local held, used, firstMs, lastMs, slots = 0, 0, 0, 0, {}
+    for slot = first, newest - 4, 4 do
+      local slotUsed, slotHeld = s[slot + 2], s[slot + 3]
+      slots[#slots + 1] = packNumbers(SLOT, s[slot], s[slot + 1], slotHeld, slotUsed)
+      held, used = held + slotHeld, used + slotUsed
+      if slotHeld + slotUsed ~= 0 then
+        if firstMs == 0 then firstMs = s[slot + 1] end
+        lastMs = s[slot + 1]
+      end
+    end
+    return entry .. packNumbers(OLDER, held, used, firstMs, lastMs), table.concat(slots)
   end
-  local tombstones = (#tail - openBytes) / TOMBSTONE_BYTES
-  if openBytes == 0 then s[4] = 0 end
-  if s[2] > TIME_MAX then s[2] = TIME_MAX end
-  local untilMs = s[2]
-  if s[4] > untilMs then untilMs = s[4] end
-  if s[5] > untilMs then untilMs = s[5] end
-  if tombstones > 0 and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
-  local keptUntilMs, text = keepUntil(untilMs, s.keptUntilMs)
-  local body = table.concat(entries)
-  local header = packNumbers(HEADER, LAYOUT, s[1], s[2], s[4], s[5], openBytes, tombstones, keptUntilMs, HEADER_BYTES + #body)
-  write(key, header .. body .. table.concat(older) .. tail, text)
+
+  save = function(key, s, tail, openBytes)
+    local last, at, entries, older = s[3], 6, {}, {}
+    while at < last do
+      local length = s[at + 1]
+      if length > 0 then entries[#entries + 1], older[#older + 1] = packEntry(s, at) end
+      at = at + 2 + length
+    end
+    local tombstones = (#tail - openBytes) / TOMBSTONE_BYTES
+    if openBytes == 0 then s[4] = 0 end
+    if s[2] > TIME_MAX then s[2] = TIME_MAX end
+    local untilMs = s[2]
+    if s[4] > untilMs then untilMs = s[4] end
+    if s[5] > untilMs then untilMs = s[5] end
+    if tombstones > 0 and clockMs + CLOSED_MEMORY_MS > untilMs then untilMs = clockMs + CLOSED_MEMORY_MS end
+    local keptUntilMs, text = keepUntil(untilMs, s.keptUntilMs)
+    local body = table.concat(entries)
+    local header = packNumbers(HEADER, LAYOUT, s[1], s[2], s[4], s[5], openBytes, tombstones, keptUntilMs, HEADER_BYTES + #body)
+    write(key, header .. body .. table.concat(older) .. tail, text)
+  end
 end
