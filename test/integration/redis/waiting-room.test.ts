@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import type { Ticket } from "../../../src/core/fairness/lane.ts";
 import { PRIORITIES, type RoomBounds } from "../../../src/core/fairness/permit.ts";
-import { type Attempt, WaitingRoom } from "../../../src/core/fairness/waiting-room.ts";
+import { type Attempt, type Entry, WaitingRoom } from "../../../src/core/fairness/waiting-room.ts";
 import type { LimitSpec } from "../../../src/core/limits/limit-spec.ts";
 import type { Priority } from "../../../src/core/policy/policy.ts";
 import type { ReservationId, ReserveOutcome } from "../../../src/ports/limit-store.ts";
@@ -59,6 +59,13 @@ const enterStep = fc.record({
 });
 const step = fc.oneof(
   { weight: 9, arbitrary: enterStep },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("enter together" as const),
+      calls: fc.array(enterStep, { minLength: 2, maxLength: 6 }),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("leave" as const), pick: fc.nat(50) }) },
   {
     weight: 4,
@@ -183,16 +190,23 @@ class Pair {
   }
 
   async #run(request: RoomRequest): Promise<{ readonly dueMs: number; readonly reply: unknown }> {
-    const args = [String(this.clock.nowMs()), this.#gateway, request.letter, String(request.args.length)];
-    const reply = (await this.#client.callBuffer(
+    const { dueMs, replies } = await this.#runAll([request]);
+    return { dueMs, reply: replies[0] };
+  }
+
+  async #runAll(
+    requests: readonly RoomRequest[],
+  ): Promise<{ readonly dueMs: number; readonly replies: readonly unknown[] }> {
+    const args: (string | Buffer)[] = [String(this.clock.nowMs()), this.#gateway];
+    for (const request of requests) args.push(request.letter, String(request.args.length), ...request.args);
+    const [dueMs, ...replies] = (await this.#client.callBuffer(
       "eval",
       ROOM.source,
       1,
       this.#realms.room(),
       ...args,
-      ...request.args,
     )) as unknown[];
-    return { dueMs: Number(reply[0]), reply: reply[1] };
+    return { dueMs: Number(dueMs), replies };
   }
 
   /** What Redis has granted since the last time: everything that was published before a message of our own. */
@@ -231,7 +245,9 @@ class Pair {
     const nowMs = this.clock.nowMs();
     switch (one.kind) {
       case "enter":
-        return this.#enter(one, nowMs);
+        return this.#enter([one], nowMs);
+      case "enter together":
+        return this.#enter(one.calls, nowMs);
       case "leave": {
         const [name, { call, ticket }] = [...this.waiting][one.pick % this.waiting.size] ?? [undefined, {}];
         if (name === undefined || call === undefined || ticket === undefined) return undefined;
@@ -275,20 +291,33 @@ class Pair {
     return (await this.#run({ letter: "p", args: [] })).dueMs;
   }
 
-  async #enter(entering: Extract<Step, { kind: "enter" }>, nowMs: number): Promise<number> {
-    const call = this.#call(entering);
-    this.#calls.set(nameOf(call.id), call);
-    const entry = this.#room.enter(call, BOUNDS, nowMs);
+  /** In one run of the script, one after the other. */
+  async #enter(entering: readonly Extract<Step, { kind: "enter" }>[], nowMs: number): Promise<number> {
+    const entries = entering.map((one) => {
+      const call = this.#call(one);
+      this.#calls.set(nameOf(call.id), call);
+      return { call, entry: this.#room.enter(call, BOUNDS, nowMs) };
+    });
+    const { dueMs, replies } = await this.#runAll(entries.map(({ call }) => this.#encodeEnter(call)));
+    for (const [at, { call, entry }] of entries.entries()) this.#compare(call, entry, replies[at]);
+    return dueMs;
+  }
+
+  #encodeEnter(call: PermitCall): RoomRequest {
+    const { id, subjects } = call;
     const { request, hasConcurrency } = encodeRequest({
-      id: call.id,
+      id,
       step: 0,
       force: FORCE.no,
       ttlMs: TTL_MS,
-      subjects: call.subjects,
+      subjects,
     });
     const keys = [...this.#keys(call)];
     if (hasConcurrency) keys.push(this.#realms.gateways(0));
-    const { dueMs, reply } = await this.#run(encodeEnter(call, BOUNDS, { keys, request }));
+    return encodeEnter(call, BOUNDS, { keys, request });
+  }
+
+  #compare(call: PermitCall, entry: Entry<ReserveOutcome>, reply: unknown): void {
     const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
     const seen = decodeEnterReply(reply as Buffer | unknown[], specs);
     switch (entry.kind) {
@@ -306,10 +335,11 @@ class Pair {
         break;
       case "waiting":
         assert.deepEqual(seen, { kind: "waiting", expectedMs: entry.expectedMs });
-        this.waiting.set(nameOf(call.id), { call, ticket: entry.ticket });
+        // It may have been granted behind a call that came with it.
+        if (entry.ticket.lane !== undefined)
+          this.waiting.set(nameOf(call.id), { call, ticket: entry.ticket });
         break;
     }
-    return dueMs;
   }
 
   async #settle(
