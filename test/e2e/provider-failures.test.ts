@@ -42,6 +42,26 @@ async function books(under: GatewayUnderTest): Promise<Books> {
   return Object.fromEntries(limits.map(({ name, used, held }) => [name, { used, held }]));
 }
 
+/** The bytes of the answer to this call, had nothing gone wrong: the replay provider gives the same answer to the same call. */
+async function wholeAnswer(under: GatewayUnderTest, rest: object, outputTokens = 0): Promise<Buffer> {
+  const headers = { ...HEADERS, "x-replay-output-tokens": String(outputTokens) };
+  const { body } = await rawCall(under.provider.url, {
+    path: "/v1/chat/completions",
+    headers,
+    body: chat(rest),
+  });
+  return body;
+}
+
+/** Of an answer in words of the replay provider, a token each, up to where it breaks off. */
+function wordsOf(answer: Buffer): number {
+  const texts = [...answer.toString().matchAll(/"content":"([^"]*)/g)].map(([, text]) => text);
+  return texts
+    .join("")
+    .split(" ")
+    .filter((word) => word !== "").length;
+}
+
 /** Settling follows the end of a call at once; a cut that only the network tells of takes a moment to arrive. */
 async function untilNothingIsHeld(under: GatewayUnderTest): Promise<Books> {
   const deadline = Date.now() + 5_000;
@@ -65,16 +85,17 @@ describe("when the provider fails", () => {
     ["resets the connection", { resetOnConnect: true }, {}, 502],
     ["answers garbage", { garbage: true }, {}, 502],
     ["never answers", { hang: true }, {}, 502],
-    ["cuts the body", { cutAfterBytes: 40 }, {}, "cut"],
-    ["cuts a stream", { cutAfterChunks: 3, chunkBytes: "event" }, { stream: true }, "cut"],
-    ["falls silent in a stream", { stallAfterChunks: 3, chunkBytes: "event" }, { stream: true }, "cut"],
+    ["cuts the body", { cutAfterBytes: 900, outputTokens: 200 }, {}, "cut"],
+    ["cuts a stream", { cutAfterChunks: 121, outputTokens: 200 }, { stream: true }, "cut"],
+    ["falls silent in a stream", { stallAfterChunks: 121, outputTokens: 200 }, { stream: true }, "cut"],
     ["says 429", { failStatus: 429 }, {}, 429],
     ["says 529", { failStatus: 529 }, {}, 529],
     ["says 500", { failStatus: 500 }, { stream: true }, 500],
   ];
   for (const [what, switches, body, expected] of failures) {
-    test(`a provider that ${what}: the client is told, nothing stays held (S2)`, async () => {
+    test(`a provider that ${what}: the client is told, nothing stays held, what was emitted is charged (S2)`, async () => {
       const before = await untilNothingIsHeld(under);
+      const whole = await wholeAnswer(under, body, switches.outputTokens);
       under.provider.switches.set(switches);
       const answer = await rawCall(under.url, {
         path: "/v1/chat/completions",
@@ -87,8 +108,19 @@ describe("when the provider fails", () => {
         assert.equal(error.code, "provider_unavailable");
       }
       const after = await untilNothingIsHeld(under);
-      assert.ok(after["requests-1h"].used - before["requests-1h"].used <= 1);
-      if (typeof expected === "number") assert.equal(after["tokens-1h"].used, before["tokens-1h"].used);
+      const usedOf = (name: string) => after[name].used - before[name].used;
+      assert.ok(usedOf("requests-1h") <= 1);
+      if (typeof expected === "number") {
+        assert.equal(usedOf("tokens-1h"), 0);
+        return;
+      }
+      const sent = under.provider.requests.at(-1)?.sent.bytes ?? 0;
+      const emitted = wordsOf(whole.subarray(0, sent));
+      assert.ok(emitted >= 80 && emitted < 200, `${emitted} words emitted: the cut is not in the middle`);
+      const [output, total] = [usedOf("output_tokens-1h"), usedOf("tokens-1h")];
+      assert.ok(Math.abs(output - emitted) <= emitted * 0.05, `${output} settled, ${emitted} emitted`);
+      assert.ok(total > output, "the prompt was sent, too");
+      assert.equal(usedOf("requests-1h"), 1);
     });
   }
 
