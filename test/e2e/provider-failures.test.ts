@@ -45,10 +45,12 @@ async function books(under: GatewayUnderTest): Promise<Books> {
 /** The bytes of the answer to this call, had nothing gone wrong: the replay provider gives the same answer to the same call. */
 async function wholeAnswer(under: GatewayUnderTest, rest: object, outputTokens = 0): Promise<Buffer> {
   const headers = { ...HEADERS, "x-replay-output-tokens": String(outputTokens) };
+  // As the gateway asks for it.
+  const spliced = "stream" in rest ? { stream_options: { include_usage: true } } : {};
   const { body } = await rawCall(under.provider.url, {
     path: "/v1/chat/completions",
     headers,
-    body: chat(rest),
+    body: chat({ ...rest, ...spliced }),
   });
   return body;
 }
