@@ -6,11 +6,15 @@ import { rolling } from "../contract/limit-specs.ts";
 import { limitStoreContract } from "../contract/limit-store.contract.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
-limitStoreContract("MemoryLimitStore", async () => {
-  const clock = new ManualClock();
-  const store = new MemoryLimitStore(clock);
-  return { clock, stores: [store, store], close: () => store.close() };
-});
+limitStoreContract(
+  "MemoryLimitStore",
+  async () => {
+    const clock = new ManualClock();
+    const store = new MemoryLimitStore(clock);
+    return { clock, stores: [store, store], close: () => store.close() };
+  },
+  { isReference: true },
+);
 
 test("MemoryLimitStore forgets subjects whose windows have passed (L10)", async () => {
   const clock = new ManualClock();
