@@ -83,6 +83,23 @@ test("RedisPermitQueue keeps waits for as long as they may last, whatever else i
   for (const { leave } of entries) leave();
 });
 
+test("RedisPermitQueue counts a deadline from when the call came, however slow Redis is to answer (Q4)", async (t) => {
+  const { server, enter } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  const lateMs: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const started = performance.now();
+    await server.command("CLIENT", "PAUSE", "120", "ALL");
+    const entry = await enter(200);
+    assert.ok(performance.now() - started >= 100, "Redis was not slow");
+    assert.ok(entry.kind === "waiting");
+    assert.equal((await entry.decision).kind, "timed_out");
+    lateMs.push(performance.now() - started - 200);
+  }
+  // A machine on which other tests run may stand still, but not always.
+  assert.ok(Math.min(...lateMs) <= 50, `late by ${lateMs} ms`);
+});
+
 test("RedisPermitQueue leaves no key without an expiry behind (L10)", async (t) => {
   const { server, waiting, enter } = await setUp(t);
   assert.equal((await enter()).kind, "granted");
