@@ -6,6 +6,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import type { Switches } from "../../src/replay-provider/switches.ts";
 import { rawCall } from "../support/http-client.ts";
 import { type GatewayUnderTest, startGatewayUnderTest } from "../support/running-gateway.ts";
+import { until } from "../support/until.ts";
 
 const yaml = (onDisconnect: "abort" | "drain") => `
 on_disconnect: ${onDisconnect}
@@ -227,6 +228,26 @@ describe("when the client goes and on_disconnect is drain", () => {
     assert.equal(under.provider.requests.at(-1)?.end, "finished");
     await under.close();
   });
+});
+
+test("an answer that nobody reads is read on for a bounded time, then cut and settled (S2, X3)", async (t) => {
+  const under = await startGatewayUnderTest({
+    yaml: yaml("drain").replace("provider_timeout: 1s", "provider_timeout: 60s"),
+    bounds: { disconnectDrainMsMax: 100 },
+  });
+  t.after(() => under.close());
+  under.provider.switches.set({ chunkIntervalMs: 2, outputTokens: 10_000 });
+  const sent = httpRequest(`${under.url}/v1/chat/completions`, { method: "POST", headers: HEADERS });
+  sent.on("error", () => {});
+  sent.end(chat({ stream: true, max_tokens: 10_000 }));
+  const [answer] = (await once(sent, "response")) as [NodeJS.ReadableStream];
+  await once(answer, "data");
+  sent.destroy();
+  await until(() => under.provider.requests.at(-1)?.end === "closed", 5_000);
+  const { chunks } = under.provider.requests.at(-1)?.sent ?? { chunks: 0 };
+  const { used } = (await untilNothingIsHeld(under))["output_tokens-1h"];
+  // A chunk is a word and a token; the last ones were under way.
+  assert.ok(used > 0 && used <= chunks && used >= chunks * 0.95 - 40, `${used} settled, ${chunks} sent`);
 });
 
 describe("when the provider is not there", () => {

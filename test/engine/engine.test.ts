@@ -265,3 +265,16 @@ test("Engine holds what a stream writes beyond a limit that says continue, so th
   assert.deepEqual(await amounts(), [[3_000, 0]]);
   await stop();
 });
+
+test("Engine keeps a bounded number of steps for a store that is away, and counts what it gives up (L12, L7)", async () => {
+  const { admit, engine, store, telemetry, stop } = await startEngine([
+    rule({ onStoreFailure: "open", limit: 1_000_000 }),
+  ]);
+  store.mode = "down";
+  const [calls, keptMax] = [20_500, 20_000];
+  for (let i = 0; i < calls; i++) await admit();
+  store.mode = "up";
+  await engine.stop();
+  assert.equal(telemetry.counted("reservation-unsettled"), calls - keptMax);
+  await stop();
+});

@@ -31,3 +31,23 @@ test("MemoryLimitStore forgets subjects whose windows have passed (L10)", async 
   assert.equal(store.size, 0);
   await store.close();
 });
+
+test("MemoryLimitStore remembers for a minute what was closed, and not for ever (L6, L10)", async (t) => {
+  const clock = new ManualClock();
+  const store = new MemoryLimitStore(clock);
+  t.after(() => store.close());
+  const gateway = new Gateway(store);
+  const held = await gateway.reserve([{ key: "user=alice", spec: rolling(10, 3_600_000), hold: 2 }]);
+  assert.equal(await gateway.settle(held, [1]), "settled");
+  // As often as its timer would.
+  for (let second = 0; second < 59; second++) {
+    clock.advance(1_000);
+    store.sweep();
+  }
+  assert.equal(await gateway.settle(held, [1]), "already");
+  for (let second = 0; second < 180; second++) {
+    clock.advance(1_000);
+    store.sweep();
+  }
+  assert.equal(await gateway.settle(held, [1]), "unknown");
+});
