@@ -3,8 +3,8 @@ import { type TestContext, test } from "node:test";
 import { OperationalError } from "../../../src/core/operational-error.ts";
 import type { PermitQueue } from "../../../src/ports/permit-queue.ts";
 import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-store.ts";
-import { concurrency } from "../../contract/limit-specs.ts";
-import { permitQueueContract } from "../../contract/permit-queue.contract.ts";
+import { concurrency, rolling } from "../../contract/limit-specs.ts";
+import { permitQueueContract, Waiter } from "../../contract/permit-queue.contract.ts";
 import { ROOM } from "../../support/limit-rules.ts";
 import { startRedisServer } from "../../support/redis-server.ts";
 
@@ -100,11 +100,22 @@ test("RedisPermitQueue counts a deadline from when the call came, however slow R
   assert.ok(Math.min(...lateMs) <= 50, `late by ${lateMs} ms`);
 });
 
-test("RedisPermitQueue leaves no key without an expiry behind (L10)", async (t) => {
-  const { server, waiting, enter } = await setUp(t);
+test("RedisPermitQueue leaves no key without an expiry behind, whatever its calls wait for (L10)", async (t) => {
+  const { server, store, waiting, enter } = await setUp(t);
   assert.equal((await enter()).kind, "granted");
+  // In one lane, behind another, and asleep until the user's own limit gives something back.
   await waiting();
-  for (const key of (await server.command("KEYS", "*")) as readonly string[]) {
+  await waiting();
+  const ben = new Waiter(store, 2);
+  const own = { user: "ben", specs: [{ key: "user=ben", spec: rolling(1, 60_000) }] };
+  await ben.granted(own);
+  await ben.waiting(own);
+  await ben.waiting(own);
+  const keys = (await server.command("KEYS", "*")) as readonly string[];
+  // A list of those behind the head, and a set of those that sleep: what would be left out is what has them.
+  const types = new Set(await Promise.all(keys.map((key) => server.command("TYPE", key))));
+  for (const type of ["string", "list", "set", "zset", "hash"]) assert.ok(types.has(type), `no ${type}`);
+  for (const key of keys) {
     const ttl = Number(await server.command("PTTL", key));
     assert.ok(ttl > 0, `${key}: ${ttl}`);
   }
