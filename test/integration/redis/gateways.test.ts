@@ -133,6 +133,31 @@ describe("RedisLimitStore on one server", () => {
     assert.ok(last <= first * 2, `${first} bytes of one gateway, ${last} after forty`);
   });
 
+  test("RedisLimitStore asks Redis once a reservation and once a settlement, and has one key a subject", async (t) => {
+    const store = await openRedisLimitStore({ url: server.url });
+    t.after(() => store.close());
+    const gateway = new Gateway(store);
+    const asks = [
+      { key: "user=counted", spec: rolling(1e6, 60_000), hold: 1 },
+      { key: "user=counted", spec: bucket(1e6, 10, 1_000), hold: 1 },
+      { key: "plan=counted", spec: rolling(1e6, 3_600_000), hold: 1 },
+    ];
+    const scripts = async () => {
+      const stats = String(await server.command("INFO", "commandstats"));
+      const counts = [...stats.matchAll(/cmdstat_(?:evalsha|eval|fcall):calls=(\d+)/g)];
+      return counts.reduce((sum, [, calls]) => sum + Number(calls), 0);
+    };
+    // Scripts are there from now on.
+    await gateway.settle(await gateway.reserve(asks), [1, 1, 1]);
+    const before = await scripts();
+    for (let i = 0; i < 20; i++) await gateway.settle(await gateway.reserve(asks), [1, 1, 1]);
+    assert.equal((await scripts()) - before, 40);
+    for (const subject of ["user=counted", "plan=counted"]) {
+      const found = (await server.command("KEYS", `*${subject}*`)) as readonly string[];
+      assert.equal(found.length, 1, `${found}`);
+    }
+  });
+
   test("RedisLimitStore keeps users apart whatever their names hold (X3)", async (t) => {
     const store = await openRedisLimitStore({ url: server.url });
     t.after(() => store.close());
