@@ -17,7 +17,6 @@ identity:
 `;
 const plan = (limits: string, rest = "max_wait: 60s") =>
   `plans: { p: { ${rest}, limits: [${limits}] } }\n${KEYS}`;
-const HOURLY = "{ meter: requests, limit: 1, per: 1h }";
 const ONE_AT_A_TIME = "{ meter: concurrency, limit: 1 }";
 /** Waits for minutes are allowed, so that only what a test does ends them. */
 const PATIENT = "max_wait: 10m";
