@@ -32,6 +32,7 @@ const WATCHED_MS = 5_000;
 /** A waiter on a store whose clock and timers only move when told to. */
 function timed(t: TestContext): Waiter {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: Date.UTC(2026, 0, 15, 12) });
+  t.mock.method(performance, "now", () => Date.now());
   const store = new MemoryLimitStore({ nowMs: () => Date.now() });
   t.after(() => store.close());
   return new Waiter(store, 101);

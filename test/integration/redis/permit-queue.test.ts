@@ -6,22 +6,27 @@ import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-
 import { concurrency, rolling } from "../../contract/limit-specs.ts";
 import { permitQueueContract, Waiter } from "../../contract/permit-queue.contract.ts";
 import { ROOM } from "../../support/limit-rules.ts";
+import { startRedisCluster } from "../../support/redis-cluster.ts";
 import { startRedisServer } from "../../support/redis-server.ts";
 
-permitQueueContract("RedisLimitStore", async () => {
-  const server = await startRedisServer();
-  const stores = [
-    await openRedisLimitStore({ url: server.url }),
-    await openRedisLimitStore({ url: server.url }),
-  ] as const;
-  return {
-    stores,
-    close: async () => {
-      await Promise.all(stores.map((store) => store.close()));
-      await server.stop();
-    },
-  };
-});
+function contract(name: string, start: () => Promise<{ readonly url: string; stop(): Promise<void> }>): void {
+  permitQueueContract(name, async () => {
+    const server = await start();
+    // Where a cluster is spread over several realms, calls do not wait.
+    const open = () => openRedisLimitStore({ url: server.url, realms: 1 });
+    const stores = [await open(), await open()] as const;
+    return {
+      stores,
+      close: async () => {
+        await Promise.all(stores.map((store) => store.close()));
+        await server.stop();
+      },
+    };
+  });
+}
+
+contract("RedisLimitStore", () => startRedisServer());
+contract("RedisLimitStore on a cluster in one realm", () => startRedisCluster());
 
 async function setUp(t: TestContext) {
   const server = await startRedisServer();
