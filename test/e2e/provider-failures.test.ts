@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer as createHttpServer, request as httpRequest } from "node:http";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { after, afterEach, before, describe, test } from "node:test";
 import type { Switches } from "../../src/replay-provider/switches.ts";
 import { rawCall } from "../support/http-client.ts";
@@ -273,5 +274,46 @@ describe("when the provider is not there", () => {
     assert.match(body.toString(), /refused/);
     const now = await untilNothingIsHeld(under);
     assert.equal(now["requests-1h"].used, 0);
+  });
+
+  test("a connection that is never accepted is a 502 after the time for connecting, and costs nothing (S2)", async (t) => {
+    // A process that listens and sleeps: the system accepts a few for it, and then lets nobody in.
+    const listen =
+      'require("net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, function () { console.log(this.address().port); });';
+    const asleep = spawn(process.execPath, ["-e", listen], { stdio: ["ignore", "pipe", "inherit"] });
+    t.after(() => asleep.kill("SIGKILL"));
+    const [line] = (await once(asleep.stdout, "data")) as [Buffer];
+    const port = Number(line.toString());
+    asleep.kill("SIGSTOP");
+    const waiting: Socket[] = [];
+    t.after(() => {
+      for (const socket of waiting) socket.destroy();
+    });
+    for (let isFull = false; !isFull; ) {
+      assert.ok(waiting.length < 20, "the system takes any number");
+      const socket = connect({ port, host: "127.0.0.1" });
+      socket.on("error", () => {});
+      waiting.push(socket);
+      isFull = await once(socket, "connect", { signal: AbortSignal.timeout(100) }).then(
+        () => false,
+        () => true,
+      );
+    }
+    const under = await startGatewayUnderTest({
+      yaml: `${yaml("abort").replace("provider_timeout: 1s", "provider_timeout: 60s")}
+providers: { openai: { base_url: "http://127.0.0.1:${port}", accounts: [{ name: main, key: k }] } }`,
+      bounds: { connectTimeoutMs: 150 },
+    });
+    t.after(() => under.close());
+    const started = performance.now();
+    const { status } = await rawCall(under.url, {
+      path: "/v1/chat/completions",
+      headers: HEADERS,
+      body: chat({}),
+    });
+    const tookMs = performance.now() - started;
+    assert.equal(status, 502);
+    assert.ok(tookMs >= 140 && tookMs < 4_000, `after ${tookMs} ms`);
+    assert.equal((await untilNothingIsHeld(under))["requests-1h"].used, 0);
   });
 });
