@@ -19,8 +19,22 @@ export interface PermitStores {
 const TTL_MS = 600_000;
 /** Longer than any of these tests takes. */
 const LONG_MS = 120_000;
-/** The promise is 50 ms; the rest is for a machine on which other tests run. */
-const LATE_MS_MAX = 50 + 950;
+/** A machine on which other tests run may stand still for as long, but not whenever it matters: of several tries one is as good as promised. */
+const STALL_MS_MAX = 950;
+/** How late a refusal may be (Q4). */
+const LATE_MS_MAX = 50;
+/** How long what fits may be left idle (Q8). */
+const IDLE_MS_MAX = 20;
+
+/** Times of several tries that are promised to take at most `dueMs` + `lateMsMax`, and not less than `dueMs`. */
+function assertPunctual(tries: readonly { dueMs: number; tookMs: number }[], lateMsMax: number): void {
+  const lateMs = tries.map(({ dueMs, tookMs }) => tookMs - dueMs);
+  const said = lateMs.map((late) => late.toFixed(1)).join(", ");
+  // Timers have whole milliseconds, and the two clocks that are compared may be apart by one.
+  assert.ok(Math.min(...lateMs) >= -2, `too early: ${said}`);
+  assert.ok(Math.min(...lateMs) <= lateMsMax, `late by ${said} ms`);
+  assert.ok(Math.max(...lateMs) <= lateMsMax + STALL_MS_MAX, `late by ${said} ms`);
+}
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -31,7 +45,7 @@ interface Asked {
 }
 
 /** One gateway's use of a permit queue, in few words: a subject that is not `user=…` is shared. */
-class Waiter {
+export class Waiter {
   readonly store: LimitStore;
   readonly permits: PermitQueue;
   readonly #instance: number;
@@ -136,7 +150,7 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       await first.end(holder);
       const decision = await waiting.decision;
       assert.equal(decision.kind, "granted");
-      assert.ok(performance.now() - started < 20 + LATE_MS_MAX);
+      assert.ok(performance.now() - started < IDLE_MS_MAX + STALL_MS_MAX);
       assert.ok(decision.kind === "granted" && decision.isCounted);
       assert.equal(decision.outcome.readings[0].held, 1);
       await second.end(waiting.call);
@@ -144,14 +158,24 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
     });
 
     test("enter serves as soon as time gives more, with nobody telling (Q8, L3)", async () => {
-      const specs = [{ key: `user=${subject++}`, spec: rolling(1, 400) }];
-      await first.granted({ user: "tim", specs });
-      const started = performance.now();
-      const waiting = await second.waiting({ user: "tim", specs });
-      assert.ok(waiting.expectedMs > 300 && waiting.expectedMs <= 441, `${waiting.expectedMs}`);
-      assert.equal(await kindOf(waiting.decision), "granted");
-      const tookMs = performance.now() - started;
-      assert.ok(tookMs > 300 && tookMs < 441 + 20 + LATE_MS_MAX, `${tookMs}`);
+      const serve = async (windowMs: number) => {
+        const specs = [{ key: `user=${subject++}`, spec: rolling(1, windowMs) }];
+        const user = `tim-${windowMs}`;
+        await first.granted({ user, specs });
+        const started = performance.now();
+        const waiting = await second.waiting({ user, specs });
+        assert.ok(waiting.expectedMs > windowMs - 100 && waiting.expectedMs <= windowMs * 1.1 + 1);
+        assert.equal(await kindOf(waiting.decision), "granted");
+        return { dueMs: windowMs, tookMs: performance.now() - started };
+      };
+      const tries = [];
+      // One after the other: each is another chance for a machine that stands still.
+      for (const windowMs of [110, 120, 130, 140]) tries.push(await serve(windowMs));
+      // What was granted first was so a moment before.
+      assertPunctual(
+        tries.map(({ dueMs, tookMs }) => ({ dueMs, tookMs: Math.max(dueMs, tookMs) })),
+        IDLE_MS_MAX,
+      );
     });
 
     test("enter serves one flow first come first served, over both gateways (Q7)", async () => {
@@ -220,11 +244,15 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
     test("a call that has waited for its time is refused at its deadline, and nothing is charged (Q4)", async () => {
       const { specs, key, spec } = onePlace();
       const holder = await first.granted({ user: "ann", specs });
-      const started = performance.now();
-      const { decision } = await second.waiting({ user: "ben", specs, part: { maxWaitMs: 150 } });
-      assert.equal(await kindOf(decision), "timed_out");
-      const tookMs = performance.now() - started;
-      assert.ok(tookMs >= 149 && tookMs < 150 + LATE_MS_MAX, `${tookMs}`);
+      const refuse = async (maxWaitMs: number) => {
+        const started = performance.now();
+        const { decision } = await second.waiting({ user: `ben-${maxWaitMs}`, specs, part: { maxWaitMs } });
+        assert.equal(await kindOf(decision), "timed_out");
+        return { dueMs: maxWaitMs, tookMs: performance.now() - started };
+      };
+      const tries = [];
+      for (const maxWaitMs of [50, 60, 70, 80, 90]) tries.push(await refuse(maxWaitMs));
+      assertPunctual(tries, LATE_MS_MAX);
       await first.end(holder);
       await wait(20);
       assert.deepEqual(await first.used(key, spec), [0, 0]);

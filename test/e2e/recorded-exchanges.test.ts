@@ -107,6 +107,7 @@ function assertHeaders({ recording }: Driven, answer: RawAnswer): void {
   }
   for (const name of ["x-sluice-request-id", "ratelimit", "ratelimit-policy"])
     assert.ok(answer.headers[name], name);
+  assert.equal(answer.headers["x-sluice-account"], "main");
 }
 
 describe("every recorded exchange through the gateway", () => {

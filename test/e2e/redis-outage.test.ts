@@ -1,17 +1,20 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { rawCall } from "../support/http-client.ts";
+import { limitsPage } from "../support/limits-page.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { type GatewayUnderTest, startGatewayUnderTest } from "../support/running-gateway.ts";
+import { until } from "../support/until.ts";
 
 const YAML = `
 plans:
   local: { when_limited: reject, limits: [{ meter: requests, limit: 6, per: 1h }] }
   closed: { when_limited: reject, limits: [{ meter: requests, limit: 1000, per: 1h, on_store_failure: closed }] }
+  six: { when_limited: reject, limits: [{ meter: requests, limit: 6, per: 1h, on_store_failure: closed }] }
   open: { when_limited: reject, limits: [{ meter: requests, limit: 1, per: 1h, on_store_failure: open }] }
 identity:
   keys:
-    - { key: key-of-lea, user: lea, plan: local }
+    - { key: key-of-lea, user: lea, plan: six }
     - { key: key-of-lou, user: lou, plan: local }
     - { key: key-of-cleo, user: cleo, plan: closed }
     - { key: key-of-otto, user: otto, plan: open }
@@ -51,8 +54,13 @@ describe("two gateways on one Redis", () => {
     );
 
   test("hold a user to one limit between them (L2)", async () => {
+    // Closed: on a busy machine a Redis that is slow would let each gateway give away a share of its own.
     const admitted = (await statuses(20, "key-of-lea")).filter((status) => status === 200);
-    assert.equal(admitted.length, 6);
+    assert.ok(admitted.length <= 6, `${admitted.length} of 6 admitted`);
+    // What was not answered is given back.
+    await until(async () => (await limitsPage(gateways[0].url, "key-of-lea"))[0]?.held === 0);
+    for (let refused = 0; refused < 2; ) refused += (await statuses(1, "key-of-lea"))[0] === 429 ? 1 : 0;
+    assert.equal((await limitsPage(gateways[1].url, "key-of-lea"))[0]?.used, 6);
   });
 
   test("answer by each limit's policy while Redis is gone, in time, and recover by themselves (L12)", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Usage } from "../../src/core/estimate/usage.ts";
+import type { CallSize } from "../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../src/core/policy/compiled-policy.ts";
 import type { LimitRule, StoreFailurePolicy } from "../../src/core/policy/policy.ts";
 import type { Admission } from "../../src/engine/admission.ts";
@@ -66,7 +67,7 @@ async function startEngine(limits: readonly LimitRule[]) {
   });
   const engine = new Engine({ store, fallback, policy, telemetry, clock });
   await engine.start();
-  const admit = () => engine.admit({ caller: CALLER, target: TARGET, size: SIZE, bytes: 0 });
+  const admit = (size: CallSize = SIZE) => engine.admit({ caller: CALLER, target: TARGET, size, bytes: 0 });
   const amounts = async () =>
     (await engine.limits(CALLER, { model: "" })).map(({ reading }) => [reading.used, reading.held]);
   const stop = async () => {
@@ -213,5 +214,67 @@ test("Engine counts concurrency in its own memory while the store is away, and g
   await first.settle(usage(1, 1));
   await (await admitted(admit())).release();
   assert.equal((await admit()).kind, "admitted");
+  await stop();
+});
+
+test("Engine charges and gives back once, whoever says so again, also for a call that the store never saw (L6, L12)", async () => {
+  const { admit, amounts, engine, store, telemetry, stop } = await startEngine([
+    rule({ name: "tokens-1m", meter: "tokens", limit: 1_000 }),
+  ]);
+  store.mode = "down";
+  const [settled, released] = [await admitted(admit()), await admitted(admit())];
+  await settled.settle(usage(20, 2));
+  store.mode = "up";
+  await settled.settle(usage(20, 2));
+  await settled.release();
+  await released.release();
+  await released.settle(usage(300, 30));
+  await engine.stop();
+  assert.deepEqual(await amounts(), [[22, 0]]);
+  assert.equal(telemetry.counted("reservation-unsettled"), 0);
+  await stop();
+});
+
+for (const mode of ["down", "replies lost"] as const) {
+  test(`Engine charges a call that it admitted while the store was away (${mode}) and settles when it is back (L12, L7)`, async () => {
+    const { admit, amounts, engine, store, stop } = await startEngine([
+      rule({ name: "tokens-1m", meter: "tokens", limit: 1_000 }),
+    ]);
+    store.mode = mode;
+    const reservation = await admitted(admit());
+    store.mode = "up";
+    // What may have been held under the call's own id is given back, which closes that id.
+    await engine.stop();
+    assert.deepEqual(await amounts(), [[0, 0]]);
+    await reservation.settle(usage(20, 2));
+    assert.deepEqual(await amounts(), [[22, 0]]);
+    await stop();
+  });
+}
+
+test("Engine holds what a stream writes beyond a limit that says continue, so that others wait for it (E5, L8)", async () => {
+  const { admit, amounts, stop } = await startEngine([
+    rule({ name: "output-1m", meter: "output_tokens", limit: 600 }),
+  ]);
+  const reservation = await admitted(admit({ inputTokens: 10, outputTokensMax: undefined }));
+  assert.equal(await reservation.grow(3_000), undefined);
+  const [[, held]] = await amounts();
+  assert.ok(held >= 3_000, `${held} held of 3000 written`);
+  assert.equal((await admit()).kind, "refused");
+  await reservation.settle(usage(10, 3_000));
+  assert.deepEqual(await amounts(), [[3_000, 0]]);
+  await stop();
+});
+
+test("Engine keeps a bounded number of steps for a store that is away, and counts what it gives up (L12, L7)", async () => {
+  const { admit, engine, store, telemetry, stop } = await startEngine([
+    rule({ onStoreFailure: "open", limit: 1_000_000 }),
+  ]);
+  store.mode = "down";
+  const [calls, keptMax] = [20_500, 20_000];
+  for (let i = 0; i < calls; i++) await admit();
+  store.mode = "up";
+  await engine.stop();
+  assert.equal(telemetry.counted("reservation-unsettled"), calls - keptMax);
   await stop();
 });

@@ -353,6 +353,8 @@ test("endpointOf knows the paths of its provider and passes all others (S1)", ()
     ["POST /v1/messages/count_tokens", "count_tokens"],
     ["GET /v1/models", "models"],
     ["POST /v1/messages/batches", "other"],
+    // OpenAI's, on a host that speaks both.
+    ["POST /v1/threads/thread_1/messages", "other"],
     ["POST /v1/chat/completions", "other"],
   ] as const) {
     assert.equal(seen(anthropicFormat, line), expected, line);

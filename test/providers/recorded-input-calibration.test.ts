@@ -61,8 +61,11 @@ describe("InputCalibration on recorded calls", () => {
     }
   });
 
-  test("is unbiased in the order of the recordings, calls never seen before, after 200 (E1)", () => {
-    // The selection in the repository has no model with so many calls.
+  // Said where it cannot be shown: a test of nothing would pass.
+  const skip = hasFullRecordings ? false : "no model in the repository's selection has 250 calls";
+  test("is unbiased in the order of the recordings, calls never seen before, after 200 (E1)", {
+    skip,
+  }, () => {
     let checked = 0;
     const calibration = new InputCalibration();
     for (const calls of models) {
@@ -72,6 +75,6 @@ describe("InputCalibration on recorded calls", () => {
       checked++;
       isWithin2Percent(mean, `${provider} ${model}`);
     }
-    assert.equal(checked, hasFullRecordings ? 3 : 0);
+    assert.equal(checked, 3);
   });
 });

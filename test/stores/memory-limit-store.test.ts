@@ -6,11 +6,15 @@ import { rolling } from "../contract/limit-specs.ts";
 import { limitStoreContract } from "../contract/limit-store.contract.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
-limitStoreContract("MemoryLimitStore", async () => {
-  const clock = new ManualClock();
-  const store = new MemoryLimitStore(clock);
-  return { clock, stores: [store, store], close: () => store.close() };
-});
+limitStoreContract(
+  "MemoryLimitStore",
+  async () => {
+    const clock = new ManualClock();
+    const store = new MemoryLimitStore(clock);
+    return { clock, stores: [store, store], close: () => store.close() };
+  },
+  { isReference: true },
+);
 
 test("MemoryLimitStore forgets subjects whose windows have passed (L10)", async () => {
   const clock = new ManualClock();
@@ -26,4 +30,24 @@ test("MemoryLimitStore forgets subjects whose windows have passed (L10)", async 
   for (let i = 0; i < 6; i++) store.sweep();
   assert.equal(store.size, 0);
   await store.close();
+});
+
+test("MemoryLimitStore remembers for a minute what was closed, and not for ever (L6, L10)", async (t) => {
+  const clock = new ManualClock();
+  const store = new MemoryLimitStore(clock);
+  t.after(() => store.close());
+  const gateway = new Gateway(store);
+  const held = await gateway.reserve([{ key: "user=alice", spec: rolling(10, 3_600_000), hold: 2 }]);
+  assert.equal(await gateway.settle(held, [1]), "settled");
+  // As often as its timer would.
+  for (let second = 0; second < 59; second++) {
+    clock.advance(1_000);
+    store.sweep();
+  }
+  assert.equal(await gateway.settle(held, [1]), "already");
+  for (let second = 0; second < 180; second++) {
+    clock.advance(1_000);
+    store.sweep();
+  }
+  assert.equal(await gateway.settle(held, [1]), "unknown");
 });

@@ -58,6 +58,8 @@ interface Waiting {
   readonly specs: readonly LimitSpec[];
   readonly decided: (decision: Decided) => void;
   readonly failed: (error: unknown) => void;
+  /** When it is refused, of `performance.now`: counted from when it came, however long the room took to answer (Q4). */
+  readonly dueMs: number;
   deadline: NodeJS.Timeout | undefined;
   /** Which of the calls that came to wait; 0 until it does. */
   arrival: number;
@@ -99,6 +101,7 @@ export class RedisPermitQueue implements PermitQueue {
     call: PermitCall,
     bounds: RoomBounds,
   ): Promise<Exclude<PermitDecision, { readonly kind: "timed_out" }> | WaitingPermit> {
+    const dueMs = performance.now() + call.maxWaitMs;
     await this.#listen();
     const { promise, resolve, reject } = Promise.withResolvers<Decided>();
     // Who gives the place up does not look at it any more.
@@ -110,6 +113,7 @@ export class RedisPermitQueue implements PermitQueue {
       specs,
       decided: resolve,
       failed: reject,
+      dueMs,
       deadline: undefined,
       arrival: 0,
       hasLeft: false,
@@ -173,7 +177,7 @@ export class RedisPermitQueue implements PermitQueue {
   }
 
   #watch(name: string, waiting: Waiting): void {
-    const inMs = Math.min(waiting.call.maxWaitMs, TIMER_MS_MAX);
+    const inMs = Math.min(waiting.dueMs - performance.now(), TIMER_MS_MAX);
     waiting.deadline = setTimeout(() => void this.#timeOut(name, waiting), inMs);
     this.#arrivals += 1;
     waiting.arrival = this.#arrivals;

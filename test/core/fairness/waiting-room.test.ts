@@ -333,7 +333,7 @@ for (const [name, limitsOf] of [
     });
 }
 
-test("WaitingRoom leaves no place empty while somebody waits, serves the highest priority and the least served (Q8, Q2)", () => {
+test("WaitingRoom leaves no place empty while somebody waits, and serves the highest priority first (Q8, Q2)", () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 20, maxLength: 200, size: "max" }), (steps) => {
       const room = new SimulatedRoom();

@@ -4,6 +4,7 @@ import { Redis } from "ioredis";
 import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-store.ts";
 import { Gateway, type Held } from "../../contract/gateway.ts";
 import { bucket, concurrency, rolling } from "../../contract/limit-specs.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 import { startRedisCluster } from "../../support/redis-cluster.ts";
 import { type RedisServer, startRedisServer } from "../../support/redis-server.ts";
 
@@ -106,6 +107,55 @@ describe("RedisLimitStore on one server", () => {
     const found = await lives(server);
     assert.ok(found.size > 20, "some reservations have keys of their own");
     for (const [name, life] of found) assert.ok(life > 0, `${name} lives for ever`);
+  });
+
+  test("RedisLimitStore forgets what gateways held that are dead: they come and go for years (L9, L10)", async (t) => {
+    const clock = new ManualClock();
+    const store = await openRedisLimitStore({ url: server.url, clock });
+    t.after(() => store.close());
+    const asks = [{ key: "user=of-many-gateways", spec: concurrency(1), hold: 1 }];
+    const bytes = async () => {
+      const found = (await server.command("KEYS", "*of-many-gateways*")) as readonly string[];
+      assert.equal(found.length, 1, `${found}`);
+      return Number(await server.command("STRLEN", found[0]));
+    };
+    let first = 0;
+    for (let i = 0; i < 40; i++) {
+      const gateway = new Gateway(store);
+      await store.beat(gateway.instance, 30_000);
+      // Given up long before the next one comes, so that the slot is all that could be left of it.
+      const request = { ...gateway.request(gateway.nextId(), asks), ttlMs: 1_000 };
+      assert.equal((await store.reserve(request)).kind, "admitted");
+      if (i === 0) first = await bytes();
+      clock.advance(600_000);
+    }
+    const last = await bytes();
+    assert.ok(last <= first * 2, `${first} bytes of one gateway, ${last} after forty`);
+  });
+
+  test("RedisLimitStore asks Redis once a reservation and once a settlement, and has one key a subject", async (t) => {
+    const store = await openRedisLimitStore({ url: server.url });
+    t.after(() => store.close());
+    const gateway = new Gateway(store);
+    const asks = [
+      { key: "user=counted", spec: rolling(1e6, 60_000), hold: 1 },
+      { key: "user=counted", spec: bucket(1e6, 10, 1_000), hold: 1 },
+      { key: "plan=counted", spec: rolling(1e6, 3_600_000), hold: 1 },
+    ];
+    const scripts = async () => {
+      const stats = String(await server.command("INFO", "commandstats"));
+      const counts = [...stats.matchAll(/cmdstat_(?:evalsha|eval|fcall):calls=(\d+)/g)];
+      return counts.reduce((sum, [, calls]) => sum + Number(calls), 0);
+    };
+    // Scripts are there from now on.
+    await gateway.settle(await gateway.reserve(asks), [1, 1, 1]);
+    const before = await scripts();
+    for (let i = 0; i < 20; i++) await gateway.settle(await gateway.reserve(asks), [1, 1, 1]);
+    assert.equal((await scripts()) - before, 40);
+    for (const subject of ["user=counted", "plan=counted"]) {
+      const found = (await server.command("KEYS", `*${subject}*`)) as readonly string[];
+      assert.equal(found.length, 1, `${found}`);
+    }
   });
 
   test("RedisLimitStore keeps users apart whatever their names hold (X3)", async (t) => {

@@ -3,25 +3,30 @@ import { type TestContext, test } from "node:test";
 import { OperationalError } from "../../../src/core/operational-error.ts";
 import type { PermitQueue } from "../../../src/ports/permit-queue.ts";
 import { openRedisLimitStore } from "../../../src/stores/redis/open-redis-limit-store.ts";
-import { concurrency } from "../../contract/limit-specs.ts";
-import { permitQueueContract } from "../../contract/permit-queue.contract.ts";
+import { concurrency, rolling } from "../../contract/limit-specs.ts";
+import { permitQueueContract, Waiter } from "../../contract/permit-queue.contract.ts";
 import { ROOM } from "../../support/limit-rules.ts";
+import { startRedisCluster } from "../../support/redis-cluster.ts";
 import { startRedisServer } from "../../support/redis-server.ts";
 
-permitQueueContract("RedisLimitStore", async () => {
-  const server = await startRedisServer();
-  const stores = [
-    await openRedisLimitStore({ url: server.url }),
-    await openRedisLimitStore({ url: server.url }),
-  ] as const;
-  return {
-    stores,
-    close: async () => {
-      await Promise.all(stores.map((store) => store.close()));
-      await server.stop();
-    },
-  };
-});
+function contract(name: string, start: () => Promise<{ readonly url: string; stop(): Promise<void> }>): void {
+  permitQueueContract(name, async () => {
+    const server = await start();
+    // Where a cluster is spread over several realms, calls do not wait.
+    const open = () => openRedisLimitStore({ url: server.url, realms: 1 });
+    const stores = [await open(), await open()] as const;
+    return {
+      stores,
+      close: async () => {
+        await Promise.all(stores.map((store) => store.close()));
+        await server.stop();
+      },
+    };
+  });
+}
+
+contract("RedisLimitStore", () => startRedisServer());
+contract("RedisLimitStore on a cluster in one realm", () => startRedisCluster());
 
 async function setUp(t: TestContext) {
   const server = await startRedisServer();
@@ -83,11 +88,39 @@ test("RedisPermitQueue keeps waits for as long as they may last, whatever else i
   for (const { leave } of entries) leave();
 });
 
-test("RedisPermitQueue leaves no key without an expiry behind (L10)", async (t) => {
-  const { server, waiting, enter } = await setUp(t);
+test("RedisPermitQueue counts a deadline from when the call came, however slow Redis is to answer (Q4)", async (t) => {
+  const { server, enter } = await setUp(t);
   assert.equal((await enter()).kind, "granted");
+  const lateMs: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const started = performance.now();
+    await server.command("CLIENT", "PAUSE", "120", "ALL");
+    const entry = await enter(200);
+    assert.ok(performance.now() - started >= 100, "Redis was not slow");
+    assert.ok(entry.kind === "waiting");
+    assert.equal((await entry.decision).kind, "timed_out");
+    lateMs.push(performance.now() - started - 200);
+  }
+  // A machine on which other tests run may stand still, but not always.
+  assert.ok(Math.min(...lateMs) <= 50, `late by ${lateMs} ms`);
+});
+
+test("RedisPermitQueue leaves no key without an expiry behind, whatever its calls wait for (L10)", async (t) => {
+  const { server, store, waiting, enter } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  // In one lane, behind another, and asleep until the user's own limit gives something back.
   await waiting();
-  for (const key of (await server.command("KEYS", "*")) as readonly string[]) {
+  await waiting();
+  const ben = new Waiter(store, 2);
+  const own = { user: "ben", specs: [{ key: "user=ben", spec: rolling(1, 60_000) }] };
+  await ben.granted(own);
+  await ben.waiting(own);
+  await ben.waiting(own);
+  const keys = (await server.command("KEYS", "*")) as readonly string[];
+  // A list of those behind the head, and a set of those that sleep: what would be left out is what has them.
+  const types = new Set(await Promise.all(keys.map((key) => server.command("TYPE", key))));
+  for (const type of ["string", "list", "set", "zset", "hash"]) assert.ok(types.has(type), `no ${type}`);
+  for (const key of keys) {
     const ttl = Number(await server.command("PTTL", key));
     assert.ok(ttl > 0, `${key}: ${ttl}`);
   }

@@ -419,6 +419,7 @@ describe("the waiting room in Redis", () => {
           await store.close();
         }
       }),
+      // Shrinking a long history would take longer than reading it.
       { ...runs(60), endOnFailure: true },
     );
     assert.ok(served > 0, "nobody was ever served after a wait");

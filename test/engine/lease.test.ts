@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Lease } from "../../src/engine/lease.ts";
+import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
+import { ManualClock } from "../support/manual-clock.ts";
+
+/** As L9 has it. */
+const LEASE_MS_MAX = 30_000;
+
+test("Lease asks for 30 s at the most, and renews them before they are over though two beats be lost (L9)", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const clock = new ManualClock();
+  const store = new MemoryLimitStore(clock);
+  t.after(() => store.close());
+  const beats: { readonly atMs: number; readonly leaseMs: number }[] = [];
+  t.mock.method(store, "beat", async (_instance: number, leaseMs: number) => {
+    beats.push({ atMs: clock.nowMs(), leaseMs });
+    return 1;
+  });
+  const lease = new Lease(store, clock);
+  t.after(() => lease.stop());
+  await lease.start();
+  for (let ms = 0; ms < 120_000; ms += 100) {
+    clock.advance(100);
+    t.mock.timers.tick(100);
+    for (let i = 0; i < 5; i++) await undefined;
+  }
+  assert.ok(beats.length > 5 && beats.length < 60, `${beats.length} beats`);
+  for (const [i, { atMs, leaseMs }] of beats.entries()) {
+    assert.ok(leaseMs <= LEASE_MS_MAX, `a lease of ${leaseMs} ms`);
+    const third = beats[i + 3];
+    if (third !== undefined)
+      assert.ok(third.atMs - atMs <= leaseMs, `the third beat after ${third.atMs - atMs} ms`);
+  }
+});
