@@ -17,8 +17,8 @@ const MAX_TOKENS = 4_096;
 /** The rate of the Azure conversation trace; shuffled and joined traces have no times of their own. */
 const CALLS_PER_SECOND = 5;
 /** A third of what fast models write in a second, and a usual time to the first model token. */
-const STREAMED: Pace = { firstTokenSeconds: 1, tokenSeconds: 0.03 };
-const AT_ONCE: Pace = { firstTokenSeconds: 0, tokenSeconds: 0 };
+const STREAMED: Pace = { firstTokenSeconds: 1, tokenSeconds: 0.03, isStreamed: true };
+const AT_ONCE: Pace = { firstTokenSeconds: 0, tokenSeconds: 0, isStreamed: false };
 
 const callOf = (trace: TraceCall, model = trace.model): RecordedCall => ({
   atSeconds: trace.atSeconds,
@@ -38,7 +38,7 @@ const joined = (first: readonly TraceCall[], second: readonly TraceCall[]) => {
   return paced([...first.slice(0, calls), ...second.slice(0, calls)].map((call) => callOf(call, "m")));
 };
 
-function scenarios(): ReadonlyMap<string, readonly RecordedCall[]> {
+export function scenarios(): ReadonlyMap<string, readonly RecordedCall[]> {
   const full = fullTraces();
   const traces = full.size > 0 ? full : fixtureTraces();
   const result = new Map<string, readonly RecordedCall[]>();
