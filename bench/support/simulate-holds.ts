@@ -1,5 +1,6 @@
 import { GrowingHold } from "../../src/core/estimate/growing-hold.ts";
 import { OutputCalibration, type OutputGroup } from "../../src/core/estimate/output-quantile.ts";
+import type { RunningOutput } from "../../src/core/estimate/running-output.ts";
 import { EventQueue } from "./event-queue.ts";
 
 /** A call as recorded. */
@@ -16,6 +17,8 @@ export interface RecordedCall {
 export interface Pace {
   readonly firstTokenSeconds: number;
   readonly tokenSeconds: number;
+  /** Whether what has been written is seen before the end. */
+  readonly isStreamed: boolean;
 }
 
 export interface HoldResult {
@@ -92,7 +95,8 @@ class Simulation {
 
   #start(call: RecordedCall): void {
     const size = this.#sizeOf(call);
-    const output = this.#fixed?.(call) ?? this.#calibration.expect(call.group, size) ?? OUTPUT_DEFAULT;
+    const expected = this.#calibration.expect(call.group, size);
+    const output = this.#fixed?.(call) ?? expected ?? OUTPUT_DEFAULT;
     const total = call.inputTokens + call.outputTokens;
     const held = call.inputTokensEstimated + output;
     this.#covered.push(held >= total);
@@ -104,29 +108,38 @@ class Simulation {
     this.#exposure += beyond;
     this.#exposureMax = Math.max(this.#exposureMax, this.#exposure);
     const hold = new GrowingHold(output, call.outputTokensMax);
-    const state = { missCounted: false };
-    if (this.#fixed === undefined) this.#watch(call, hold, state, output + 1);
+    const running = this.#calibration.begin(call.group, size, expected);
+    if (this.#pace.isStreamed) {
+      if (this.#fixed === undefined) this.#follow(call, running);
+      this.#extend(call, hold, output + 1);
+    }
     this.#at(call, call.outputTokens, () => {
       this.#exposure -= beyond;
       this.#peak += call.inputTokensEstimated + hold.heldTokens;
       if (this.#fixed !== undefined) return;
-      const { inputTokens, outputTokens } = call;
-      this.#calibration.observe(call.group, size, { inputTokens, outputTokens, ...state });
+      this.#calibration.ended(running, { inputTokens: call.inputTokens, outputTokens: call.outputTokens });
     });
   }
 
-  /** The moments at which a stream outgrows its hold, or must extend it. */
-  #watch(call: RecordedCall, hold: GrowingHold, state: { missCounted: boolean }, emitted: number): void {
+  /** The moments at which the calibration wants to know of a stream. */
+  #follow(call: RecordedCall, running: RunningOutput): void {
+    const emitted = running.nextTokens;
     if (emitted > call.outputTokens) return;
     this.#at(call, emitted, () => {
-      if (!state.missCounted) {
-        state.missCounted = this.#calibration.outgrew(call.group, this.#sizeOf(call), emitted);
-      }
+      this.#calibration.emitted(running, emitted);
+      this.#follow(call, running);
+    });
+  }
+
+  /** The moments at which a stream must extend its hold. */
+  #extend(call: RecordedCall, hold: GrowingHold, emitted: number): void {
+    if (emitted > call.outputTokens) return;
+    this.#at(call, emitted, () => {
       if (hold.due(emitted) !== undefined) {
         hold.extended();
         this.#extensions++;
       }
-      this.#watch(call, hold, state, Math.max(emitted + 1, Math.ceil(0.9 * hold.heldTokens)));
+      this.#extend(call, hold, Math.max(emitted + 1, Math.ceil(0.9 * hold.heldTokens)));
     });
   }
 

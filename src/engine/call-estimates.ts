@@ -1,6 +1,7 @@
 import { type GroupSnapshot, InputCalibration } from "../core/estimate/input-calibration.ts";
-import { OutputCalibration } from "../core/estimate/output-quantile.ts";
+import { OutputCalibration, type OutputGroup } from "../core/estimate/output-quantile.ts";
 import { type OutputSnapshot, parseOutputSnapshot } from "../core/estimate/output-snapshot.ts";
+import type { RunningOutput } from "../core/estimate/running-output.ts";
 import type { Usage } from "../core/estimate/usage.ts";
 import type { CallTarget } from "../core/policy/call-target.ts";
 import type { CallSize } from "../core/policy/charges.ts";
@@ -28,6 +29,14 @@ const DRIFT_CHECK_CALLS = 200;
 /** The provider of an account, `PROVIDER/ACCOUNT`. */
 const providerOf = ({ account }: CallTarget): string => account?.slice(0, account.indexOf("/")) ?? "";
 
+const outputGroupOf = ({ caller, target, size }: EstimatedCall): OutputGroup => ({
+  provider: providerOf(target),
+  model: target.model,
+  feature: caller.feature,
+  plan: caller.plan,
+  effort: size.effort,
+});
+
 /**
  * What calls of a kind really use, learned from every settled one: corrects the estimate of the input (E1), and expects as much output as covers most calls
  * of the kind (E2). One an engine, in this process's memory; what it has learned can be told to others, and theirs to it.
@@ -43,58 +52,59 @@ export class CallEstimates {
   }
 
   /** The size to hold. As it was given while nothing is known, and where no model tokens are used. */
-  sizeOf({ caller, target, size }: EstimatedCall): CallSize {
+  sizeOf(call: EstimatedCall): CallSize {
+    const { caller, target, size } = call;
     const use = tokenUseOf(target.endpoint);
     if (use === "none") return size;
     const { model } = target;
-    const { feature, plan } = caller;
+    const { feature } = caller;
     const provider = providerOf(target);
-    const { inputShape, outputTokensMax, answers, effort, serviceTier } = size;
+    const { inputShape, outputTokensMax, answers, serviceTier } = size;
     const inputTokens = Math.round(
       this.#input.correct({ provider, model, shape: inputShape, feature }, size.inputTokens),
     );
     const asked = serviceTier === undefined ? undefined : { serviceTier };
     if (use === "input") return { inputTokens, outputTokensMax, ...asked };
-    const outputTokensExpected = this.#output.expect(
-      { provider, model, feature, plan, effort },
-      { inputTokens, outputTokensMax, answers: answers ?? 1 },
-    );
+    const outputTokensExpected = this.#output.expect(outputGroupOf(call), {
+      inputTokens,
+      outputTokensMax,
+      answers: answers ?? 1,
+    });
     return { inputTokens, outputTokensMax, outputTokensExpected, ...asked };
   }
 
-  /**
-   * A call that is still running has written more than was expected of it. Says whether that was counted as a miss, see `OutputCalibration.outgrew`. `held` is
-   * what `sizeOf` gave for it.
-   */
-  outgrew({ caller, target, size }: EstimatedCall, held: CallSize, emittedTokens: number): boolean {
-    const { feature, plan } = caller;
-    return this.#output.outgrew(
-      { provider: providerOf(target), model: target.model, feature, plan, effort: size.effort },
-      { inputTokens: held.inputTokens, outputTokensMax: held.outputTokensMax, answers: size.answers ?? 1 },
-      emittedTokens,
+  /** A call is sent. `held` is what `sizeOf` gave for it. Ends with exactly one of `learn` and `dropped`. */
+  begin(call: EstimatedCall, held: CallSize): RunningOutput {
+    const { inputTokens, outputTokensMax, outputTokensExpected } = held;
+    return this.#output.begin(
+      outputGroupOf(call),
+      { inputTokens, outputTokensMax, answers: call.size.answers ?? 1 },
+      outputTokensExpected,
     );
   }
 
-  /** A call has ended whole, and the provider has said what it used. `missCounted`: what `outgrew` has said of it. */
-  learn({ caller, target, size }: EstimatedCall, held: CallSize, usage: Usage, missCounted: boolean): void {
+  /** A call that is still running has so much output, see `OutputCalibration.emitted`. Nearly always costs a comparison. */
+  emitted(running: RunningOutput, emittedTokens: number): void {
+    if (running.isNews(emittedTokens)) this.#output.emitted(running, emittedTokens);
+  }
+
+  /** A call was not sent, failed, or ended without the provider's word on what it used. */
+  dropped(running: RunningOutput): void {
+    this.#output.dropped(running);
+  }
+
+  /** A call has ended whole, and the provider has said what it used. */
+  learn({ caller, target, size }: EstimatedCall, running: RunningOutput, usage: Usage): void {
     const use = tokenUseOf(target.endpoint);
     if (use === "none") return;
     const { model } = target;
-    const { feature, plan } = caller;
     const provider = providerOf(target);
-    const input = { provider, model, shape: size.inputShape, feature };
+    const input = { provider, model, shape: size.inputShape, feature: caller.feature };
     const isBelieved = this.#input.learn(input, size.inputTokens, usage.inputTokens) === "learned";
     if (!isBelieved) this.#telemetry.count("usage-implausible");
     if (use === "input_and_output") {
-      this.#output.observe(
-        { provider, model, feature, plan, effort: size.effort },
-        { inputTokens: held.inputTokens, outputTokensMax: held.outputTokensMax, answers: size.answers ?? 1 },
-        {
-          inputTokens: isBelieved ? usage.inputTokens : undefined,
-          outputTokens: usage.outputTokens,
-          missCounted,
-        },
-      );
+      const { inputTokens, outputTokens } = usage;
+      this.#output.ended(running, { inputTokens: isBelieved ? inputTokens : undefined, outputTokens });
     }
     this.#learned += 1;
     if (this.#learned % DRIFT_CHECK_CALLS === 0) this.#tellDrift();

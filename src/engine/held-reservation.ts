@@ -1,4 +1,5 @@
 import { GrowingHold, type HoldExtension } from "../core/estimate/growing-hold.ts";
+import type { RunningOutput } from "../core/estimate/running-output.ts";
 import type { Usage } from "../core/estimate/usage.ts";
 import { serviceOf } from "../core/fairness/service.ts";
 import { actualsFor, type CallCharges, type CallSize, costOfCall } from "../core/policy/charges.ts";
@@ -60,7 +61,7 @@ export class HeldReservation implements Reservation {
   readonly #charges: CallCharges;
   readonly #held: Held;
   readonly #hold: GrowingHold;
-  #missCounted = false;
+  readonly #running: RunningOutput;
   #isOpen = true;
 
   constructor(
@@ -78,6 +79,7 @@ export class HeldReservation implements Reservation {
     this.#charges = charges;
     this.#held = held;
     this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
+    this.#running = observers.estimates.begin(call, size);
   }
 
   get isPriced(): boolean {
@@ -93,9 +95,9 @@ export class HeldReservation implements Reservation {
     this.#isOpen = false;
     const { estimates, alerts, uncounted, holds } = this.#observers;
     if (usage !== undefined && source === "reported") {
-      estimates.learn(this.#call, this.#size, usage, this.#missCounted);
+      estimates.learn(this.#call, this.#running, usage);
       holds.settled(this.#call, this.#charges, usage);
-    }
+    } else estimates.dropped(this.#running);
     if (usage !== undefined) uncounted.served(this.#call.target, this.#charges.price, usage);
     const charged = source === undefined || source === "reported" ? usage : this.#charged(usage, source);
     const service = serviceOf(charged ?? NOTHING);
@@ -119,16 +121,15 @@ export class HeldReservation implements Reservation {
   async release(): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#observers.estimates.dropped(this.#running);
     await this.#store.release(this.#held, actualsFor(this.#charges, undefined));
   }
 
   grow(emittedTokens: number, answer?: InputReport): Promise<Refusal | undefined> | undefined {
     if (!this.#isOpen) return undefined;
+    this.#observers.estimates.emitted(this.#running, emittedTokens);
     const due = this.#hold.due(emittedTokens);
     if (due === undefined) return undefined;
-    if (!this.#missCounted && this.#hold.isOutgrown(emittedTokens)) {
-      this.#missCounted = this.#observers.estimates.outgrew(this.#call, this.#size, emittedTokens);
-    }
     return this.#extend(due, answer?.inputTokens());
   }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Usage } from "../../src/core/estimate/usage.ts";
 import type { CallTarget } from "../../src/core/policy/call-target.ts";
-import { CallEstimates } from "../../src/engine/call-estimates.ts";
+import { CallEstimates, type EstimatedCall } from "../../src/engine/call-estimates.ts";
 import { RecordingTelemetry } from "../support/recording-telemetry.ts";
 
 const CALLER = { user: "alice", plan: "free" };
@@ -17,6 +17,9 @@ const usage = (inputTokens: number, outputTokens: number): Usage => ({
   outputTokens,
   reasoningTokens: 0,
 });
+
+const learn = (estimates: CallEstimates, call: EstimatedCall, used: Usage) =>
+  estimates.learn(call, estimates.begin(call, estimates.sizeOf(call)), used);
 
 /** Lengths of 1 to 1,000, each once in a thousand calls, in no order. */
 const lengthOf = (i: number) => ((i * 377) % 1_000) + 1;
@@ -41,14 +44,14 @@ test("CallEstimates corrects the input within 2 % after 200 calls, and covers ni
     const used = usage(Math.round(size.inputTokens * 1.15), lengthOf(i));
     if (i >= 200) assert.ok(Math.abs(held.inputTokens / used.inputTokens - 1) < 0.02, `${held.inputTokens}`);
     if (i >= 2_000) covered += used.outputTokens <= (held.outputTokensExpected ?? 0) ? 1 : 0;
-    estimates.learn(call, held, used, false);
+    estimates.learn(call, estimates.begin(call, held), used);
   }
   assert.ok(Math.abs(covered / 2_000 - 0.9) < 0.02, `${covered} of 2,000`);
 });
 
 test("CallEstimates never expects more than the call lets the model write (E5)", () => {
   const estimates = new CallEstimates(new RecordingTelemetry());
-  for (let i = 0; i < 300; i++) estimates.learn(CALL, estimates.sizeOf(CALL), usage(100, 5_000), false);
+  for (let i = 0; i < 300; i++) learn(estimates, CALL, usage(100, 5_000));
   assert.ok((estimates.sizeOf(CALL).outputTokensExpected ?? 0) >= 5_000);
   const bounded = { ...CALL, size: { ...SIZE, outputTokensMax: 20 } };
   assert.equal(estimates.sizeOf(bounded).outputTokensExpected, 20);
@@ -58,8 +61,8 @@ test("CallEstimates knows providers, models and efforts apart", () => {
   const estimates = new CallEstimates(new RecordingTelemetry());
   const high = { ...CALL, size: { ...SIZE, effort: "high" } };
   for (let i = 0; i < 500; i++) {
-    estimates.learn(CALL, estimates.sizeOf(CALL), usage(100, 10), false);
-    estimates.learn(high, estimates.sizeOf(high), usage(100, 4_000), false);
+    learn(estimates, CALL, usage(100, 10));
+    learn(estimates, high, usage(100, 4_000));
   }
   assert.ok((estimates.sizeOf(CALL).outputTokensExpected ?? 0) < 100);
   assert.ok((estimates.sizeOf(high).outputTokensExpected ?? 0) >= 4_000);
@@ -68,10 +71,10 @@ test("CallEstimates knows providers, models and efforts apart", () => {
 test("CallEstimates does not learn from a usage that cannot be true, and counts it", () => {
   const telemetry = new RecordingTelemetry();
   const estimates = new CallEstimates(telemetry);
-  for (let i = 0; i < 300; i++) estimates.learn(CALL, estimates.sizeOf(CALL), usage(100, 10), false);
+  for (let i = 0; i < 300; i++) learn(estimates, CALL, usage(100, 10));
   const before = estimates.sizeOf(CALL).inputTokens;
   for (const absurd of [1e12, -5, Number.NaN, 90_000_000]) {
-    estimates.learn(CALL, estimates.sizeOf(CALL), usage(absurd, 10), false);
+    learn(estimates, CALL, usage(absurd, 10));
   }
   assert.equal(estimates.sizeOf(CALL).inputTokens, before);
   assert.equal(telemetry.counted("usage-implausible"), 4);
@@ -80,9 +83,9 @@ test("CallEstimates does not learn from a usage that cannot be true, and counts 
 test("CallEstimates raises an alarm when a model's estimates move by more than a tenth (E7)", () => {
   const telemetry = new RecordingTelemetry();
   const estimates = new CallEstimates(telemetry);
-  for (let i = 0; i < 2_000; i++) estimates.learn(CALL, estimates.sizeOf(CALL), usage(100, 10), false);
+  for (let i = 0; i < 2_000; i++) learn(estimates, CALL, usage(100, 10));
   assert.equal(telemetry.counted("calibration-drifted"), 0);
-  for (let i = 0; i < 2_000; i++) estimates.learn(CALL, estimates.sizeOf(CALL), usage(130, 10), false);
+  for (let i = 0; i < 2_000; i++) learn(estimates, CALL, usage(130, 10));
   assert.ok(telemetry.counted("calibration-drifted") >= 1);
   assert.match(JSON.stringify(telemetry.lines), /gpt-4o-mini/);
 });

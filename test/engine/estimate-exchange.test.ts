@@ -21,7 +21,9 @@ function learn(estimates: CallEstimates, inputTokens: number, outputTokens: numb
     outputTokens,
     reasoningTokens: 0,
   };
-  for (let i = 0; i < 300; i++) estimates.learn(CALL, estimates.sizeOf(CALL), usage, false);
+  for (let i = 0; i < 300; i++) {
+    estimates.learn(CALL, estimates.begin(CALL, estimates.sizeOf(CALL)), usage);
+  }
 }
 
 const startGateway = async (store: MemoryCalibrationStore) => {

@@ -22,7 +22,6 @@ const SLICE_TOKENS_MIN = 64;
  * happened). After `exhausted` none is due any more: the stream is cut, or goes on without.
  */
 export class GrowingHold {
-  readonly #startTokens: number;
   readonly #maxTokens: number;
   #heldTokens: number;
   #steps = 0;
@@ -32,7 +31,6 @@ export class GrowingHold {
 
   /** What was held at admission, and the call's own maximum over all answers, where it has one: non-negative integers. */
   constructor(heldTokens: number, outputTokensMax: number | undefined) {
-    this.#startTokens = heldTokens;
     this.#heldTokens = heldTokens;
     this.#maxTokens = outputTokensMax ?? Number.POSITIVE_INFINITY;
   }
@@ -40,11 +38,6 @@ export class GrowingHold {
   /** All output that is held, granted extensions included. */
   get heldTokens(): number {
     return this.#heldTokens;
-  }
-
-  /** Whether the call has written more than was held for it at the start: what `OutputCalibration.outgrew` wants to know of. */
-  isOutgrown(emittedTokens: number): boolean {
-    return emittedTokens > this.#startTokens;
   }
 
   /** The extension to ask the store for, now that so much output has been seen. */

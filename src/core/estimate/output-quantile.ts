@@ -1,48 +1,39 @@
+import { CoverageDebt } from "./coverage-debt.ts";
+import { bucketOf, bucketStart, LENGTH_MAX } from "./length-buckets.ts";
 import { bandOf, type OutputGroup, type OutputGroupNode, OutputGroupTree } from "./output-group-tree.ts";
 import { type OutputSnapshot, SNAPSHOT_GROUPS_MAX, SNAPSHOT_VERSION } from "./output-snapshot.ts";
 import { type QuantileCell, SHARED_SCALE } from "./quantile-cell.ts";
-import { LENGTH_MAX } from "./quantile-histogram.ts";
+import { type OutputCall, RunningOutput } from "./running-output.ts";
 
 export type { OutputGroup } from "./output-group-tree.ts";
-
-/** What is known of a call before it is sent, in model tokens. */
-export interface OutputCall {
-  /** The estimate that is held. */
-  readonly inputTokens: number;
-  /** Over all its answers, as in `Estimate`; absent where the call names none. */
-  readonly outputTokensMax: number | undefined;
-  /** How many answers it asks for (`n`): at least 1. */
-  readonly answers: number;
-}
+export type { OutputCall } from "./running-output.ts";
 
 /** What a call really used. */
 export interface OutputOutcome {
   /** Absent where the provider did not say: then the estimate is taken to be right. */
   readonly inputTokens: number | undefined;
   readonly outputTokens: number;
-  /** Whether `outgrew` counted this call as a miss: it is not counted twice. */
-  readonly missCounted: boolean;
 }
 
 /** The share of calls that their hold covers, unless configured. */
 const COVERAGE_DEFAULT = 0.9;
-/** Beyond the wanted coverage: reports that come late make what was held when they were sent fall short by about this much (`bench/holds.ts`). */
+/** Beyond the wanted coverage: what is known of a group is a little old and of a little evidence, so that its quantiles fall short by about this much (`bench/holds.ts`). */
 const MARGIN = 0.008;
 /** Never certainty: the correction must have somewhere to go. */
 const AIM_MAX = 0.998;
-/** Groups whose lengths are kept: about 10 kB each. */
+/** Groups whose lengths are kept: about 12 kB each. */
 const GROUPS_MAX_DEFAULT = 1_000;
 /** Instances whose snapshots are kept. */
 const INSTANCES_MAX = 64;
 
 /**
- * How far one miss moves the level of the quantile, over all groups and in the call's own. With `CORRECTION_MIN` and `STRETCH` it bounds the misses over
- * any run of calls, see `OutputCalibration`; twice as much makes the holds restless, half as much breaks the bound.
+ * How far one miss moves the level of the quantile, over all groups and in the call's own. With `CORRECTION_MIN`, `STRETCH` and the debt it bounds the misses
+ * over any run of calls, see `OutputCalibration`; more makes the holds restless where reports come late, less breaks the bound.
  */
-const GAIN_ALL = 0.008;
-const GAIN_GROUP = 0.005;
-/** How much ease is remembered: after a long run without misses, so many misses later the level is back where it was. */
-const CORRECTION_MIN = -0.05;
+const GAIN_ALL = 0.0075;
+const GAIN_GROUP = 0.003;
+/** How much ease is remembered. More would hold less where many lengths are the same, and be wrong for a window where the short calls of a new kind end first. */
+const CORRECTION_MIN = -0.02;
 /**
  * Beyond every length seen, the hold doubles with each 1.4 points of level, a little more than one miss: fast enough to follow any change within two
  * dozen misses, slow enough that a few unlucky ones in a row do not hold a fortune.
@@ -63,19 +54,38 @@ const SHORTFALL_KEPT_MIN = 256;
 const clamped = (correction: number): number =>
   correction < CORRECTION_MIN ? CORRECTION_MIN : Math.min(correction, CORRECTION_MAX);
 
+/** A running call is looked at again after a quarter of an octave: as far as it has come in that is counted at once, so that calls are rather taken for longer. */
+const STEP_BUCKETS = 4;
+/** A miss that has been answered already is asked about again when the call has come so many times as far. More often, and each of the hold's small dips would count as a miss. */
+const JUDGED_AGAIN = 2;
+/** No call is certain to stay within its hold. */
+const BEYOND_MIN = 0.0005;
+/** Nor to leave it, before it has. */
+const RISK_MAX = 0.99;
+
+/** Debt is paid back by covering the tail of what is known, not by holding beyond it. */
+const PAID_BACK_LEVEL_MAX = 0.98;
+
+/** A call says nothing about the level where nothing was expected of it, and where its own maximum bounds it. */
+const isJudged = ({ call, expected }: RunningOutput): boolean =>
+  expected !== undefined && !(call.outputTokensMax !== undefined && expected >= call.outputTokensMax);
+
 /**
  * How much output to hold for a call, so that the hold covers what the call really uses in a wanted share of calls, and little more.
  *
- * The lengths of the answers really produced are kept by provider, model, effort, feature and plan and by the length of the input, in histograms
- * that forget; a group with little evidence leans on the next broader one. The hold is their quantile, at a level that is corrected online: every
- * miss raises it, every call that is covered lowers it by that much less (adaptive conformal inference, Gibbs and Candès, NeurIPS 2021, with the
- * integrator saturating as in conformal PID control, Angelopoulos, Candès and Tibshirani, NeurIPS 2023).
+ * The lengths of the answers really produced are kept by provider, model, effort, feature and plan and by the length of the input, in histograms that
+ * forget; a group with little evidence leans on the next broader one, and all on what models write anywhere. Calls that are still running count in how
+ * far they have come (Kaplan and Meier), so that a model or a change of which only the short calls have ended is not taken to be of short calls.
+ *
+ * The hold is their quantile, at a level that is corrected online: every miss raises it, every call that is covered lowers it by that much less
+ * (adaptive conformal inference, Gibbs and Candès, NeurIPS 2021, with the integrator saturating as in conformal PID control, Angelopoulos, Candès and
+ * Tibshirani, NeurIPS 2023). A late report is judged by what would be held now, not by what was held then: what has been corrected already is not
+ * corrected again. What has been missed all the same is a debt, for which the wanted coverage is raised until it is paid back.
  *
  * What that guarantees, whatever the lengths are (E2): of any N calls in a row whose outcome is known before the next is sent, and that their own
- * maximum does not bound, at most N · (1 − aim) + 1 + (range of the correction) ÷ `GAIN_ALL` outgrow their hold. The range is at most 0.41, from
- * `CORRECTION_MIN` to where the hold is the longest output there is: 11.8 % of 2,000 at a coverage of 90 %. Where reports
- * come late, the calls sent between a change and its first reports come on top. A late report is judged by what would be held now, not by what was
- * held then: what has been corrected already is not corrected again.
+ * maximum does not bound, at most N · (1 − aim) + 1 + credit + range ÷ `GAIN_ALL` outgrow their hold. The range of the correction is at most 0.334, from
+ * `CORRECTION_MIN` to where the hold is the longest output there is: 11.9 % of 2,000 at a coverage of 90 %. Where reports come late, no method can know
+ * of what is sent between a change and its first signs; that is a debt, too, and paid back in the coverage of the next calls.
  *
  * "Covers" means the total: where the input was underestimated, the output must make up for it. An input that was overestimated is no excuse,
  * since limits on output alone hold the output alone.
@@ -87,10 +97,12 @@ export class OutputCalibration {
   readonly #tree: OutputGroupTree;
   /** The revision that was absorbed, by instance, in the order of use. */
   readonly #absorbed = new Map<string, number>();
+  readonly #debt: CoverageDebt;
   #observed = 0;
 
   constructor(options: { readonly coverage?: number; readonly groupsMax?: number } = {}) {
     this.#aim = Math.min(AIM_MAX, (options.coverage ?? COVERAGE_DEFAULT) + MARGIN);
+    this.#debt = new CoverageDebt(1 - this.#aim);
     this.#tree = new OutputGroupTree(options.groupsMax ?? GROUPS_MAX_DEFAULT);
   }
 
@@ -111,38 +123,73 @@ export class OutputCalibration {
       : expected;
   }
 
-  /**
-   * A running call has emitted more output than was held for it at the start. To be called at that moment and at every later extension of its
-   * hold, until it returns true: then the miss is counted (and `observe` must be told). False means that by now more than `emittedTokens` would be
-   * held, so that the miss has been answered already.
-   */
-  outgrew(group: OutputGroup, call: OutputCall, emittedTokens: number): boolean {
-    const node = this.#tree.use(group);
-    const expected = this.#expectedIn(node, call);
-    if (expected !== undefined && expected >= emittedTokens) return false;
-    this.#correct(node, true);
-    return true;
+  /** A call is sent, for which `expect` gave `expected`. */
+  begin(group: OutputGroup, call: OutputCall, expected: number | undefined): RunningOutput {
+    return new RunningOutput(group, call, expected);
   }
 
-  /** A call has ended, and its usage is known: not to be told of calls that failed or were cut. */
-  observe(group: OutputGroup, call: OutputCall, outcome: OutputOutcome): void {
-    const node = this.#tree.use(group);
+  /**
+   * A running call has so much output, over all its answers. To be told when that is news (`RunningOutput.isNews`). A call that outgrows what was held is
+   * a miss at that moment, not when it ends: long outputs report late.
+   */
+  emitted(running: RunningOutput, emittedTokens: number): void {
+    const { call, expected } = running;
+    running.node ??= this.#tree.use(running.group);
+    const { node } = running;
+    const cell = node.bandCell(bandOf(call.inputTokens));
+    const isMiss = expected !== undefined && emittedTokens > expected;
+    if (isJudged(running)) {
+      const risk = isMiss ? 1 : this.#riskOf(cell, call, expected ?? 0, emittedTokens);
+      this.#debt.expect(running.risk, risk);
+      running.risk = risk;
+    }
+    if (isMiss && emittedTokens >= running.judgedAgainTokens && !running.isMissCorrected) {
+      running.judgedAgainTokens = JUDGED_AGAIN * emittedTokens;
+      const now = this.#expectedIn(node, call);
+      // Where more would be held by now, the miss has been answered already; the call may yet come further.
+      running.isMissCorrected = now === undefined || now < emittedTokens;
+      if (running.isMissCorrected) this.#correct(node, true);
+    }
+    const bucket = bucketOf(Math.ceil(emittedTokens / call.answers)) | (STEP_BUCKETS - 1);
+    const before = running.reachedBucket;
+    if (bucket > before) {
+      running.reachedBucket = bucket;
+      for (let broader: OutputGroupNode | undefined = node; broader !== undefined; broader = broader.parent) {
+        broader.all.reach(before, bucket);
+      }
+      cell.reach(before, bucket);
+    }
+    const next = bucketStart(running.reachedBucket + 1) * call.answers;
+    running.nextTokens = expected === undefined || isMiss ? next : Math.min(next, expected + 1);
+  }
+
+  /** A call has ended, and its usage is known: of one that failed or was cut, see `dropped`. Exactly one of the two ends a call. */
+  ended(running: RunningOutput, outcome: OutputOutcome): void {
+    const { call, group, expected } = running;
+    // A group that was forgotten while the call ran is a new one from now on, and the call not of it.
+    const used = this.#tree.use(group);
+    const node = running.node ?? used;
     const shortfall = Math.max(0, (outcome.inputTokens ?? call.inputTokens) - call.inputTokens);
     const needed = outcome.outputTokens + shortfall;
-    const expected = this.#expectedIn(node, call);
-    const isMiss = expected !== undefined && needed > expected;
+    if (isJudged(running)) this.#debt.end(running.risk, running.risk === 1 || needed > (expected ?? 0));
+    const now = this.#expectedIn(node, call);
     // A call that its own maximum bounds is covered at any level: it says nothing about the level.
-    const isBounded = call.outputTokensMax !== undefined && (expected ?? 0) >= call.outputTokensMax;
-    if (expected !== undefined && !isBounded && !outcome.missCounted) this.#correct(node, isMiss);
+    const isBounded = call.outputTokensMax !== undefined && (now ?? 0) >= call.outputTokensMax;
+    if (now !== undefined && !isBounded && !running.isMissCorrected) this.#correct(node, needed > now);
     this.#observed++;
     const kept = Math.min(shortfall, Math.max(SHORTFALL_KEPT_MIN, call.inputTokens));
     const length = Math.min(LENGTH_MAX, Math.ceil((outcome.outputTokens + kept) / call.answers));
     for (let broader: OutputGroupNode | undefined = node; broader !== undefined; broader = broader.parent) {
-      broader.all.add(length);
+      broader.all.add(length, running.reachedBucket);
     }
     const cell = node.bandCell(bandOf(call.inputTokens));
-    cell.add(length);
+    cell.add(length, running.reachedBucket);
     cell.refreshIfMoved(this.#observed);
+  }
+
+  /** A call has failed or was cut: what it had written by then counts, and so does having outgrown its hold; how it would have ended is not known. */
+  dropped(running: RunningOutput): void {
+    if (isJudged(running) && running.risk !== 1) this.#debt.forget(running.risk);
   }
 
   /** What this instance has seen itself: nothing that it absorbed. Of many groups the most recently used. */
@@ -204,7 +251,8 @@ export class OutputCalibration {
     const cell = this.#cellFor(node, call.inputTokens);
     if (cell === undefined) return undefined;
     const { root } = this.#tree;
-    const level = this.#aim + root.correction + (node === root ? 0 : node.correction);
+    const corrected = this.#aim + root.correction + (node === root ? 0 : node.correction);
+    const level = Math.max(corrected, Math.min(PAID_BACK_LEVEL_MAX, corrected + this.#debt.aimRaise));
     let length = cell.quantile(level, this.#observed);
     if (level > 1) length = Math.max(STRETCHED_MIN, length) * Math.exp((level - 1) * STRETCH);
     return Math.ceil(Math.min(length, LENGTH_MAX)) * call.answers;
@@ -220,8 +268,16 @@ export class OutputCalibration {
     return undefined;
   }
 
+  /** The chance that a call that has come so far outgrows what was held for it. */
+  #riskOf(cell: QuantileCell, { answers }: OutputCall, heldTokens: number, emittedTokens: number): number {
+    const beyond = (tokens: number) =>
+      Math.max(BEYOND_MIN, cell.shareBeyond(tokens / answers, this.#observed));
+    return Math.min(RISK_MAX, beyond(heldTokens) / beyond(emittedTokens));
+  }
+
   #correct(node: OutputGroupNode, isMiss: boolean): void {
-    const error = isMiss ? this.#aim : this.#aim - 1;
+    const aim = this.#aim + this.#debt.aimRaise;
+    const error = isMiss ? aim : aim - 1;
     const { root } = this.#tree;
     root.correction = clamped(root.correction + GAIN_ALL * error);
     node.correction = clamped(node.correction + GAIN_GROUP * error);

@@ -1,9 +1,8 @@
 import { BANDS, DEPTH_MAX } from "./output-group-tree.ts";
-import type { PackedCounts } from "./quantile-cell.ts";
-import { BUCKETS } from "./quantile-histogram.ts";
+import { PACKED_BUCKETS, type PackedLengths } from "./survival-histogram.ts";
 
 /** Raised whenever buckets, bands, paths or units change: snapshots of another version are not looked at. */
-export const SNAPSHOT_VERSION = 1;
+export const SNAPSHOT_VERSION = 2;
 /** Groups in one snapshot: one with this many is some hundred kilobytes, which a gateway can publish every few seconds. */
 export const SNAPSHOT_GROUPS_MAX = 200;
 
@@ -15,9 +14,9 @@ export interface OutputSnapshot {
   readonly groups: readonly {
     /** Provider, model, effort, feature, plan; shorter for broader groups. */
     readonly path: readonly string[];
-    readonly all: PackedCounts;
+    readonly all: PackedLengths;
     /** By the band of the input. */
-    readonly bands: readonly { readonly band: number; readonly counts: PackedCounts }[];
+    readonly bands: readonly { readonly band: number; readonly counts: PackedLengths }[];
   }[];
 }
 
@@ -25,9 +24,9 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null;
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-function isCounts(value: unknown): value is PackedCounts {
-  if (!Array.isArray(value) || value.length > 2 * BUCKETS || value.length % 2 !== 0) return false;
-  return value.every((item, i) => isCount(item) && (i % 2 === 1 || item < BUCKETS));
+function isCounts(value: unknown): value is PackedLengths {
+  if (!Array.isArray(value) || value.length > 2 * PACKED_BUCKETS || value.length % 2 !== 0) return false;
+  return value.every((item, i) => isCount(item) && (i % 2 === 1 || item < PACKED_BUCKETS));
 }
 
 function isBand(value: unknown): boolean {

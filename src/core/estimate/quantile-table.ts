@@ -1,4 +1,4 @@
-import { BUCKETS, bucketStart } from "./quantile-histogram.ts";
+import { BUCKETS, bucketStart } from "./length-buckets.ts";
 
 /** Levels at which a table keeps its quantile: closer together where the tail makes them differ. */
 const LEVELS: readonly number[] = [
@@ -19,18 +19,18 @@ for (let cell = 0, place = 0; cell <= INDEX_CELLS; cell++) {
 export class QuantileTable {
   readonly #quantiles = new Float64Array(LEVELS.length);
 
-  /** Takes the quantiles of a weighted histogram; `total` is the sum of its weights, above 0. Inside a bucket lengths are taken to lie evenly. */
-  fill(weights: Float64Array, total: number): void {
+  /** Takes the quantiles of a distribution over buckets. Inside a bucket lengths are taken to lie evenly. */
+  fill(shares: Float64Array): void {
     let below = 0;
     let bucket = 0;
     for (let i = 0; i < LEVELS.length; i++) {
-      const wanted = LEVELS[i] * total;
-      while (bucket < BUCKETS - 1 && (weights[bucket] === 0 || below + weights[bucket] < wanted))
-        below += weights[bucket++];
+      const wanted = LEVELS[i];
+      while (bucket < BUCKETS - 1 && (shares[bucket] === 0 || below + shares[bucket] < wanted))
+        below += shares[bucket++];
       const start = bucketStart(bucket);
       // A bucket of width 1 holds one length only: it is the quantile.
       const span = bucketStart(bucket + 1) - 1 - start;
-      const part = weights[bucket] > 0 ? Math.min(1, (wanted - below) / weights[bucket]) : 1;
+      const part = shares[bucket] > 0 ? Math.min(1, (wanted - below) / shares[bucket]) : 1;
       this.#quantiles[i] = start + span * part;
     }
   }
@@ -44,5 +44,16 @@ export class QuantileTable {
     const part = (level - low) / (LEVELS[place + 1] - low);
     const quantile = this.#quantiles[place];
     return quantile + (this.#quantiles[place + 1] - quantile) * part;
+  }
+
+  /** The share of lengths up to this one: as far as the levels tell. */
+  levelOf(length: number): number {
+    const quantiles = this.#quantiles;
+    if (length < quantiles[0]) return 0;
+    let place = LEVELS.length - 1;
+    while (quantiles[place] > length) place--;
+    if (place === LEVELS.length - 1) return LEVEL_TOP;
+    const part = (length - quantiles[place]) / (quantiles[place + 1] - quantiles[place]);
+    return LEVELS[place] + (LEVELS[place + 1] - LEVELS[place]) * part;
   }
 }

@@ -24,11 +24,11 @@ function replay(calls: readonly TraceCall[], byModel = true): Result {
   for (const { model, client, inputTokens, outputTokens } of calls) {
     const group = { provider: "p", model: byModel ? model : "m", feature: client };
     const call = { inputTokens, outputTokensMax: undefined, answers: 1 };
-    const hold = calibration.expect(group, call) ?? DEFAULT_OUTPUT;
+    const expected = calibration.expect(group, call);
+    const hold = expected ?? DEFAULT_OUTPUT;
     held += inputTokens + hold;
     actual += inputTokens + outputTokens;
-    const missCounted = outputTokens > hold && calibration.outgrew(group, call, hold + 1);
-    calibration.observe(group, call, { inputTokens, outputTokens, missCounted });
+    calibration.ended(calibration.begin(group, call, expected), { inputTokens, outputTokens });
     isCovered.push(outputTokens <= hold);
     covered += Number(outputTokens <= hold);
     inWindow += Number(outputTokens <= hold);
