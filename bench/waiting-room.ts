@@ -1,7 +1,9 @@
 /**
  * How many calls a second can queue up and be granted, while 10,000 users wait: each call is reserved on its user's limit and on one that all share, ends at once, is
- * settled, and its user queues up again. In memory and embedded: the deciding process alone on one core; beside a plain queue in the place of the room, first come first
- * served as p-queue is, over the same limits and as many promises and deadlines. On Redis, which has the other core, through two gateways;
+ * settled, and its user queues up again. In memory, layer by layer: the room itself, which decides who is next and reserves; the permit queue, which also tells the callers
+ * and keeps their deadlines; and whole calls, with what callers make for each and with settling. The goal is on the permit queue: queueing and granting is what it does.
+ * Whole calls also embedded, and beside a plain queue in the place of the room, first come first served as p-queue is, over the same limits and as many promises and
+ * deadlines. All of that with the deciding process alone on one core. On Redis, which has the other core, through two gateways;
  * beside BullMQ on the same server, which adds, takes and completes as many jobs, in order of their arrival and without limits.
  *
  * And how long it takes from the step that gives the only place back to the grant of the next call, in the other gateway.
@@ -20,7 +22,7 @@ const REDIS_RATE_MIN = 15_000;
 const GRANT_MS_MAX = 5;
 
 const localRates = (
-  kind: "memory" | "embedded" | "first-come",
+  kind: "room" | "queue" | "memory" | "embedded" | "first-come",
   { rounds, seconds, progress }: RunOptions,
 ) => {
   progress(kind);
@@ -28,9 +30,17 @@ const localRates = (
 };
 
 async function localFigures(options: RunOptions): Promise<readonly Figure[]> {
+  const room = await localRates("room", options);
+  const queue = await localRates("queue", options);
   const plain = await localRates("first-come", options);
   const memory = await localRates("memory", options);
   const embedded = await localRates("embedded", options);
+  const layer = (name: string, rates: readonly number[]): Figure => ({
+    name: `${name}: queued, granted`,
+    value: median(rates),
+    unit: "/s",
+    spread: spread(rates),
+  });
   const figure = (name: string, rates: readonly number[]): Figure => ({
     name: `${name}: queued, granted, settled`,
     value: median(rates),
@@ -40,7 +50,12 @@ async function localFigures(options: RunOptions): Promise<readonly Figure[]> {
     ratio: medianRatio(rates, plain),
   });
   return [
-    { ...figure("memory", memory), goal: { on: "value", kind: "at least", bound: LOCAL_RATE_MIN } },
+    layer("memory, the room alone", room),
+    {
+      ...layer("memory, the permit queue", queue),
+      goal: { on: "value", kind: "at least", bound: LOCAL_RATE_MIN },
+    },
+    figure("memory", memory),
     figure("embedded", embedded),
   ];
 }

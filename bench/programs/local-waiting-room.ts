@@ -1,30 +1,54 @@
 /**
- * The waiting room of the memory or the embedded store, or a plain queue over the memory store, in rounds: see `WaitingUsers`.
+ * The waiting room in one process, in rounds, layer by layer:
  *
- *     node local-waiting-room.ts memory|embedded|first-come ROUNDS SECONDS        prints RESULT with a list of grants a second
+ *     room     the room over the limits, on a simulated clock: see `roomLayer`
+ *     queue    the permit queue of the memory store: see `queueLayer`
+ *     memory, embedded, first-come
+ *              whole calls through the memory store, the embedded store, or a plain queue over the memory store: see `WaitingUsers`
+ *
+ *     node local-waiting-room.ts room|queue|memory|embedded|first-come ROUNDS SECONDS        prints RESULT with a list of grants a second
  */
 import { systemClock } from "../../src/ports/clock.ts";
 import { firstComeStore } from "../support/first-come-store.ts";
 import { openLocalStore } from "../support/open-store.ts";
 import { PLACES, WaitingUsers } from "../support/waiting-calls.ts";
+import { type Layer, queueLayer, roomLayer } from "../support/waiting-layers.ts";
 
 const SLICE = 50_000;
 
 const [kind, rounds, seconds] = process.argv.slice(2);
-const store = openLocalStore(kind === "embedded" ? "embedded" : "memory", systemClock);
-const users = new WaitingUsers([kind === "first-come" ? firstComeStore(store, PLACES) : store]);
-await users.start((error) => {
-  throw error;
-});
+
+async function wholeCalls(): Promise<Layer> {
+  const store = openLocalStore(kind === "embedded" ? "embedded" : "memory", systemClock);
+  const users = new WaitingUsers([kind === "first-come" ? firstComeStore(store, PLACES) : store]);
+  await users.start((error) => {
+    throw error;
+  });
+  return {
+    async granted(count) {
+      const startedMs = performance.now();
+      await users.granted(count);
+      return performance.now() - startedMs;
+    },
+  };
+}
+
+async function layerOf(): Promise<Layer> {
+  if (kind === "room") return roomLayer();
+  return kind === "queue" ? queueLayer(openLocalStore("memory", systemClock)) : wholeCalls();
+}
+
+const layer = await layerOf();
 
 async function rate(measuredSeconds: number): Promise<number> {
   const startedMs = performance.now();
   let grants = 0;
+  let tookMs = 0;
   while (performance.now() - startedMs < measuredSeconds * 1_000) {
-    await users.granted(SLICE);
+    tookMs += await layer.granted(SLICE);
     grants += SLICE;
   }
-  return grants / ((performance.now() - startedMs) / 1_000);
+  return grants / (tookMs / 1_000);
 }
 
 await rate(1);

@@ -1,17 +1,17 @@
 import type { RoomBounds } from "../../src/core/fairness/permit.ts";
 import type { ConcurrencySpec, RollingWindowSpec } from "../../src/core/limits/limit-spec.ts";
-import type { LimitStore } from "../../src/ports/limit-store.ts";
-import type { PermitQueue } from "../../src/ports/permit-queue.ts";
+import type { LimitStore, ReservationId, SettleRequest } from "../../src/ports/limit-store.ts";
+import type { FreedRequest, PermitCall, PermitQueue } from "../../src/ports/permit-queue.ts";
 import { subjectOf } from "./four-limits.ts";
 
 /** So many users wait at any time. */
 export const USERS = 10_000;
 /** So many calls are open at a time in a busy gateway. */
 export const PLACES = 256;
-const TTL_MS = 600_000;
+export const TTL_MS = 600_000;
 const ACCOUNT = "account=openai/main";
 /** Each number of places is a limit of its own. */
-const placesOf = (capacity: number): ConcurrencySpec => ({
+export const placesOf = (capacity: number): ConcurrencySpec => ({
   id: 0x9e37_79b9_9000 + capacity,
   algorithm: "concurrency",
   capacity,
@@ -26,13 +26,47 @@ const OWN: RollingWindowSpec = {
   grainMs: 6_000,
   shadow: false,
 };
-const BOUNDS: RoomBounds = {
+export const BOUNDS: RoomBounds = {
   waitingMax: 10 * USERS,
   waitingPerFlowMax: 1_000,
   bytesMax: 1e12,
   bytesPerFlowMax: 1e12,
   minShares: [0, 0.1, 0.1, 0.05],
 };
+
+/** A user's call for one of `places`. */
+export const callOf = <Id extends ReservationId>(id: Id, user: number, places: ConcurrencySpec) => {
+  const key = subjectOf(user);
+  return {
+    id,
+    ttlMs: TTL_MS,
+    subjects: [
+      { key, charges: [{ spec: OWN, hold: 1, need: 1 }] },
+      { key: ACCOUNT, charges: [{ spec: places, hold: 1, need: 1 }] },
+    ],
+    isShared: [false, true],
+    flow: key,
+    priority: "normal",
+    weight: 1,
+    size: 900 + (user % 100),
+    bytes: 4_096,
+    maxWaitMs: TTL_MS,
+  } as const satisfies PermitCall;
+};
+
+export const settlementOf = ({ id, flow }: PermitCall, places: ConcurrencySpec): SettleRequest => ({
+  id,
+  subjects: [
+    { key: flow, charges: [{ spec: OWN, actual: 1 }] },
+    { key: ACCOUNT, charges: [{ spec: places, actual: 1 }] },
+  ],
+});
+
+export const endOf = ({ flow, priority }: PermitCall, isCounted: boolean): FreedRequest => ({
+  keys: [flow, ACCOUNT],
+  served: isCounted ? { flow, priority, correction: -50 } : undefined,
+  openMs: 5,
+});
 
 interface OneGateway {
   readonly store: LimitStore;
@@ -85,26 +119,8 @@ export class WaitingUsers {
 
   async #call(user: number): Promise<void> {
     const { store, permits, instance } = this.#gateways[user % this.#gateways.length];
-    const id = { instance, sequence: this.#sequence++ };
-    const key = subjectOf(user);
-    const entry = await permits.enter(
-      {
-        id,
-        ttlMs: TTL_MS,
-        subjects: [
-          { key, charges: [{ spec: OWN, hold: 1, need: 1 }] },
-          { key: ACCOUNT, charges: [{ spec: this.#places, hold: 1, need: 1 }] },
-        ],
-        isShared: [false, true],
-        flow: key,
-        priority: "normal",
-        weight: 1,
-        size: 900 + (user % 100),
-        bytes: 4_096,
-        maxWaitMs: TTL_MS,
-      },
-      BOUNDS,
-    );
+    const call = callOf({ instance, sequence: this.#sequence++ }, user, this.#places);
+    const entry = await permits.enter(call, BOUNDS);
     if (entry.kind === "refused") throw new Error(`refused: ${entry.reason}`);
     const decision = entry.kind === "waiting" ? await entry.decision : entry;
     if (decision.kind !== "granted") throw new Error(decision.kind);
@@ -114,17 +130,7 @@ export class WaitingUsers {
     if (this.#granted >= this.#wanted) this.#reached();
     if (this.#holdMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#holdMs));
     this.#freedMs = performance.now();
-    await store.settle({
-      id,
-      subjects: [
-        { key, charges: [{ spec: OWN, actual: 1 }] },
-        { key: ACCOUNT, charges: [{ spec: this.#places, actual: 1 }] },
-      ],
-    });
-    permits.freed({
-      keys: [key, ACCOUNT],
-      served: decision.isCounted ? { flow: key, priority: "normal", correction: -50 } : undefined,
-      openMs: 5,
-    });
+    await store.settle(settlementOf(call, this.#places));
+    permits.freed(endOf(call, decision.isCounted));
   }
 }

@@ -42,7 +42,8 @@ function subjectOf({ subjects }: PermitRequest, charge: number): number {
   throw new RangeError(`a call without a charge ${charge}`);
 }
 
-function attemptOf(request: PermitRequest, outcome: ReserveOutcome): Attempt<ReserveOutcome> {
+/** What the limits said, as the room asks it. */
+export function attemptOf(request: PermitRequest, outcome: ReserveOutcome): Attempt<ReserveOutcome> {
   switch (outcome.kind) {
     case "admitted":
       return { kind: "granted", outcome };
