@@ -13,6 +13,7 @@ import type {
   WaitingCall,
   WaitingPermit,
 } from "../../ports/permit-queue.ts";
+import { AbandonedCalls } from "./abandoned-calls.ts";
 import type { EncodedCall } from "./request-codec.ts";
 import {
   decodeEnterReply,
@@ -81,6 +82,9 @@ export class RedisPermitQueue implements PermitQueue {
   /** Resolves when grants are heard; undefined while nobody listens. */
   #listening: Promise<void> | undefined;
   readonly #requests: RoomRequests;
+  readonly #abandoned = new AbandonedCalls<Waiting>(({ call }) =>
+    this.#requests.send({ letter: "l", args: [ticketName(call.id)] }),
+  );
   #beat: NodeJS.Timeout | undefined;
   /** Counts the calls that came to wait. */
   #arrivals = 0;
@@ -137,8 +141,7 @@ export class RedisPermitQueue implements PermitQueue {
         leave: () => this.#leave(name, waiting),
       };
     } catch (error) {
-      this.#forget(name, waiting);
-      void this.#release(waiting, false);
+      this.#abandon(name, waiting);
       throw error;
     }
   }
@@ -157,6 +160,7 @@ export class RedisPermitQueue implements PermitQueue {
   close(): void {
     this.#closed = true;
     this.#requests.close();
+    this.#abandoned.clear();
     this.#giveUp("the store is closed");
   }
 
@@ -177,7 +181,7 @@ export class RedisPermitQueue implements PermitQueue {
   }
 
   #watch(name: string, waiting: Waiting): void {
-    const inMs = Math.min(waiting.dueMs - performance.now(), TIMER_MS_MAX);
+    const inMs = Math.max(0, Math.min(waiting.dueMs - performance.now(), TIMER_MS_MAX));
     waiting.deadline = setTimeout(() => void this.#timeOut(name, waiting), inMs);
     this.#arrivals += 1;
     waiting.arrival = this.#arrivals;
@@ -187,7 +191,11 @@ export class RedisPermitQueue implements PermitQueue {
   #granted({ id, reply }: PublishedGrant): void {
     const name = nameOf(id);
     const waiting = this.#waiting.get(name);
-    if (waiting === undefined) return;
+    if (waiting === undefined) {
+      const abandoned = this.#abandoned.take(name);
+      if (abandoned !== undefined) void this.#release(abandoned, true);
+      return;
+    }
     this.#waiting.delete(name);
     clearTimeout(waiting.deadline);
     if (waiting.hasLeft) {
@@ -206,7 +214,7 @@ export class RedisPermitQueue implements PermitQueue {
       (leftMs) => {
         if (leftMs === undefined) this.#awaitStraggler(name, waiting);
       },
-      () => this.#forget(name, waiting),
+      () => this.#abandon(name, waiting),
     );
   }
 
@@ -217,7 +225,7 @@ export class RedisPermitQueue implements PermitQueue {
       if (leftMs === undefined) this.#awaitStraggler(name, waiting);
       else waiting.decided({ kind: "timed_out", waitMs: Math.max(1, leftMs) });
     } catch (error) {
-      this.#forget(name, waiting);
+      this.#abandon(name, waiting);
       waiting.failed(error);
     }
   }
@@ -238,6 +246,14 @@ export class RedisPermitQueue implements PermitQueue {
       void this.#release(waiting, false);
       waiting.decided({ kind: "timed_out", waitMs: 1 });
     }, STRAGGLER_MS).unref();
+  }
+
+  /** Nobody knows whether it waits in the room, or has been granted: neither may last. */
+  #abandon(name: string, waiting: Waiting): void {
+    this.#forget(name, waiting);
+    if (this.#closed) return;
+    this.#abandoned.add(name, waiting);
+    void this.#release(waiting, false);
   }
 
   #forget(name: string, waiting: Waiting): boolean {
@@ -293,6 +309,7 @@ export class RedisPermitQueue implements PermitQueue {
     this.#beat = undefined;
     this.#requests.forgetDue();
     this.#lastBeat = undefined;
+    this.#abandoned.clear();
     this.#listening = undefined;
     this.#gateway = newGateway(this.#link);
     const error = new OperationalError("store_unavailable", reason, { retryAfterMs: BEAT_MS });

@@ -8,6 +8,7 @@ import { permitQueueContract, Waiter } from "../../contract/permit-queue.contrac
 import { ROOM } from "../../support/limit-rules.ts";
 import { startRedisCluster } from "../../support/redis-cluster.ts";
 import { startRedisServer } from "../../support/redis-server.ts";
+import { until } from "../../support/until.ts";
 
 function contract(name: string, start: () => Promise<{ readonly url: string; stop(): Promise<void> }>): void {
   permitQueueContract(name, async () => {
@@ -57,7 +58,7 @@ async function setUp(t: TestContext) {
     const entry = await enter();
     return entry.kind === "waiting" ? entry : assert.fail(entry.kind);
   };
-  return { server, store, permits, enter, waiting };
+  return { server, store, permits, spec, enter, waiting };
 }
 
 const isUnavailable = (error: unknown) =>
@@ -124,4 +125,36 @@ test("RedisPermitQueue leaves no key without an expiry behind, whatever its call
     const ttl = Number(await server.command("PTTL", key));
     assert.ok(ttl > 0, `${key}: ${ttl}`);
   }
+});
+
+test("RedisPermitQueue takes a call out of the room of which it never heard that it had come (Q5, Q7)", async (t) => {
+  const { server, store, spec, enter, waiting, permits } = await setUp(t);
+  const first = { instance: 1, sequence: 1 };
+  assert.equal((await enter()).kind, "granted");
+  // So that grants are heard, and the script is there.
+  (await waiting()).leave();
+  await server.command("CLIENT", "PAUSE", "500", "ALL");
+  await assert.rejects(enter(), isUnavailable);
+  // Redis has done what it was asked meanwhile, and nobody was there to hear it.
+  await until(async () => (await permits.look("ann", "normal").catch(() => [])).length === 1);
+  await until(async () => (await permits.look("ann", "normal")).length === 0);
+  const subjects = [{ key: "account=a", charges: [{ spec, actual: 1 }] }];
+  await store.settle({ id: first, subjects });
+  permits.freed({ keys: ["account=a"], served: undefined, openMs: 1 });
+  assert.equal((await enter()).kind, "granted");
+});
+
+test("RedisPermitQueue gives back what is granted to a call whose leaving Redis did not hear of (Q5, L7)", async (t) => {
+  const { server, store, spec, enter, waiting, permits } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  const leaving = await waiting();
+  await server.command("CLIENT", "PAUSE", "500", "ALL");
+  leaving.leave();
+  await until(async () => (await permits.look("ann", "normal").catch(() => ["?"])).length === 0);
+  const subjects = [{ key: "account=a", charges: [{ spec, actual: 1 }] }];
+  await store.settle({ id: { instance: 1, sequence: 1 }, subjects });
+  permits.freed({ keys: ["account=a"], served: undefined, openMs: 1 });
+  const [{ held }] = await store.read([{ key: "account=a", specs: [spec] }]);
+  assert.equal(held, 0);
+  assert.equal((await enter()).kind, "granted");
 });
