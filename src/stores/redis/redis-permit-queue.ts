@@ -19,13 +19,14 @@ import {
   decodeEnterReply,
   decodeGranted,
   decodeGrants,
+  decodeLeft,
   decodeView,
   encodeEnter,
   encodeFreed,
+  encodeLeave,
   encodeView,
   type PublishedGrant,
   type RoomRequest,
-  ticketName,
 } from "./room-codec.ts";
 import { RoomRequests, TIMER_MS_MAX } from "./room-requests.ts";
 
@@ -83,7 +84,7 @@ export class RedisPermitQueue implements PermitQueue {
   #listening: Promise<void> | undefined;
   readonly #requests: RoomRequests;
   readonly #abandoned = new AbandonedCalls<Waiting>(({ call }) =>
-    this.#requests.send({ letter: "l", args: [ticketName(call.id)] }),
+    this.#requests.send(encodeLeave(call.id, false)),
   );
   #beat: NodeJS.Timeout | undefined;
   /** Counts the calls that came to wait. */
@@ -210,7 +211,7 @@ export class RedisPermitQueue implements PermitQueue {
     if (this.#waiting.get(name) !== waiting || waiting.hasLeft) return;
     waiting.hasLeft = true;
     clearTimeout(waiting.deadline);
-    this.#takeOut(name, waiting).then(
+    this.#takeOut(name, waiting, false).then(
       (leftMs) => {
         if (leftMs === undefined) this.#awaitStraggler(name, waiting);
       },
@@ -220,7 +221,7 @@ export class RedisPermitQueue implements PermitQueue {
 
   async #timeOut(name: string, waiting: Waiting): Promise<void> {
     try {
-      const leftMs = await this.#takeOut(name, waiting);
+      const leftMs = await this.#takeOut(name, waiting, true);
       // Granted in the same moment, and about to be heard.
       if (leftMs === undefined) this.#awaitStraggler(name, waiting);
       else waiting.decided({ kind: "timed_out", waitMs: Math.max(1, leftMs) });
@@ -230,11 +231,10 @@ export class RedisPermitQueue implements PermitQueue {
     }
   }
 
-  /** When it would have been served; undefined where it does not wait in the room any more. */
-  async #takeOut(name: string, waiting: Waiting): Promise<number | undefined> {
-    const reply = await this.#requests.send({ letter: "l", args: [ticketName(waiting.call.id)] });
-    const leftMs = Number((reply as readonly unknown[])[0]);
-    if (leftMs < 0) return undefined;
+  /** When it would have been served, where that is wanted, else 0; undefined where it does not wait in the room any more. */
+  async #takeOut(name: string, waiting: Waiting, tellsWait: boolean): Promise<number | undefined> {
+    const leftMs = decodeLeft(await this.#requests.send(encodeLeave(waiting.call.id, tellsWait)));
+    if (leftMs === undefined) return undefined;
     this.#waiting.delete(name);
     return leftMs;
   }

@@ -96,6 +96,17 @@ export function encodeFreed({ openMs, served }: FreedRequest, subjectKeys: reado
   };
 }
 
+/** `tellsWait`: whether when it would have been served is wanted, which costs as much as there are calls in front of it. */
+export function encodeLeave(id: ReservationId, tellsWait: boolean): RoomRequest {
+  return { letter: "l", args: [tellsWait ? "1" : "0", ticketName(id)] };
+}
+
+/** When the call would have been served, 0 where that was not asked; undefined where it does not wait. */
+export function decodeLeft(reply: unknown): number | undefined {
+  const leftMs = Number(reply);
+  return leftMs < 0 ? undefined : leftMs;
+}
+
 export function encodeView(flow: string, priority: PermitRequest["priority"]): RoomRequest {
   return { letter: "v", args: [bandInScript(priority), flow] };
 }

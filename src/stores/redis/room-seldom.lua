@@ -45,20 +45,17 @@ local function leaveAll(of)
   end
 end
 
-local function leave(at, arguments)
-  local reply = {}
-  for i = at, at + arguments - 1 do
-    local ticket = ticketOf(ARGV[i] .. gateway)
-    if ticket then
-      local lane = laneOf(laneNameOf(ticket))
-      local _, expectedMs = standingOf(ticket, lane)
-      reply[#reply + 1] = format('%.17g', expectedMs)
-      leaveOne(ticket, lane)
-    else
-      reply[#reply + 1] = '-1'
-    end
+local function leave(at)
+  local ticket = ticketOf(ARGV[at + 1] .. gateway)
+  if not ticket then return '-1' end
+  local lane, expectedMs = laneOf(laneNameOf(ticket)), 0
+  -- It takes a look at everyone in front of it.
+  if ARGV[at] == '1' then
+    local _
+    _, expectedMs = standingOf(ticket, lane)
   end
-  return reply
+  leaveOne(ticket, lane)
+  return format('%.17g', expectedMs)
 end
 
 -- Takes who is due out of an order, one after the other.

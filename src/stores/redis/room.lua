@@ -12,7 +12,7 @@ ARGV    for tests only the time in epoch ms, else empty; the gateway; then reque
               [waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4, neverFits], key of its contest, what it asks
               for of limits that are its own
               → [0, is counted, reply of the reserve] | [1, reason, waitMs, reply or ''] | expectedMs, of a call that waits, as a double
-    l  leave  tickets → for each −1, or when it would have been served
+    l  leave  1 or 0: whether the answer is wanted, ticket → −1 where it does not wait, else when it would have been served (0 where that is not wanted)
     p  pump   → how many calls of this gateway wait
     v  view   band, flow → for each call (waitedMs, position, expectedMs)
 
@@ -223,7 +223,7 @@ local function answer(letter, at, arguments)
   servePending()
   if letter == 'e' then return enter(at) end
   seldom = seldom or makeSeldom()
-  if letter == 'l' then return seldom.leave(at, arguments) end
+  if letter == 'l' then return seldom.leave(at) end
   if letter == 'v' then return seldom.view(at) end
   seldom.pump()
   writeTickets()

@@ -7,7 +7,7 @@ import { concurrency, rolling } from "../../contract/limit-specs.ts";
 import { permitQueueContract, Waiter } from "../../contract/permit-queue.contract.ts";
 import { ROOM } from "../../support/limit-rules.ts";
 import { startRedisCluster } from "../../support/redis-cluster.ts";
-import { startRedisServer } from "../../support/redis-server.ts";
+import { type RedisServer, startRedisServer } from "../../support/redis-server.ts";
 import { until } from "../../support/until.ts";
 
 function contract(name: string, start: () => Promise<{ readonly url: string; stop(): Promise<void> }>): void {
@@ -160,4 +160,27 @@ test("RedisPermitQueue gives back what is granted to a call whose leaving Redis 
   const [{ held }] = await store.read([{ key: "account=a", specs: [spec] }]);
   assert.equal(held, 0);
   assert.equal((await enter()).kind, "granted");
+});
+
+/** How many calls Redis has run of each command, and of all of them. */
+async function commandsOf(server: RedisServer): Promise<ReadonlyMap<string, number>> {
+  const stats = String(await server.command("INFO", "commandstats"));
+  return new Map(
+    [...stats.matchAll(/cmdstat_([^:]+):calls=(\d+)/g)].map(([, name, calls]) => [name, Number(calls)]),
+  );
+}
+
+test("RedisPermitQueue looks at nobody else in the line when a call leaves it (L12)", async (t) => {
+  const { server, waiting, enter, permits } = await setUp(t);
+  assert.equal((await enter()).kind, "granted");
+  const entries = await Promise.all(Array.from({ length: 100 }, waiting));
+  await server.command("CONFIG", "RESETSTAT");
+  // The last first: all others wait in front of it.
+  for (const { leave } of entries.slice(1).reverse()) leave();
+  await until(async () => (await permits.look("ann", "normal")).length === 1);
+  // The line is only read as a whole to see who is in front: here by nobody but `look`, which finds that all have left when it comes behind them.
+  const commands = await commandsOf(server);
+  assert.equal(commands.get("lrem"), 99);
+  assert.ok((commands.get("lrange") ?? 0) < 10, `${commands.get("lrange")} looks at the whole line`);
+  entries[0].leave();
 });

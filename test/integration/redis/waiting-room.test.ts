@@ -19,9 +19,11 @@ import {
   decodeEnterReply,
   decodeGranted,
   decodeGrants,
+  decodeLeft,
   decodeView,
   encodeEnter,
   encodeFreed,
+  encodeLeave,
   encodeView,
   type RoomRequest,
   ticketName,
@@ -254,8 +256,9 @@ class Pair {
         const { expectedMs } = this.#room.look(ticket, nowMs);
         this.waiting.delete(name);
         this.#room.leave(ticket, nowMs);
-        const { dueMs, reply } = await this.#run({ letter: "l", args: [ticketName(call.id)] });
-        assert.equal(Number((reply as unknown[])[0]), expectedMs);
+        const tellsWait = one.pick % 2 === 0;
+        const { dueMs, reply } = await this.#run(encodeLeave(call.id, tellsWait));
+        assert.equal(decodeLeft(reply), tellsWait ? expectedMs : 0);
         return dueMs;
       }
       case "settle":
