@@ -49,7 +49,7 @@ function firstComePermits(store: LimitStore, places: number): PermitQueue {
       clearTimeout(deadline);
       void reserve(call).then(decided);
     },
-    look: async () => [],
+    look: async () => ({ total: 0, first: [] }),
   };
 }
 

@@ -46,9 +46,12 @@ interface Ask {
   readonly turn: Turn | undefined;
 }
 
-/** A caller's call that waits, in whatever gateway. */
-export interface WaitingView extends WaitingCall {
-  readonly priority: Priority;
+/** A caller's calls that wait, in whatever gateway. */
+export interface WaitingView {
+  /** All of them. */
+  readonly total: number;
+  /** The first of each priority, as many as a look shows: the highest priority's first, each in the order in which they came. */
+  readonly first: readonly (WaitingCall & { readonly priority: Priority })[];
 }
 
 /** A caller's limit as `GET /sluice/v1/limits` shows it. */
@@ -272,11 +275,16 @@ export class Engine {
     return rules.map((rule, i) => ({ rule, reading: readings[i], resetsAtMs: periodEndMs(specs[i], nowMs) }));
   }
 
-  /** The caller's calls that wait, the highest priority's first, each in its order. Rejects with `store_unavailable`. */
-  async waitingOf({ user }: Caller): Promise<readonly WaitingView[]> {
-    if (!this.#policy.mayWait) return [];
-    const lists = await this.#store.waiting(user, PRIORITIES);
-    return lists.flatMap((calls, band) => calls.map((call) => ({ ...call, priority: PRIORITIES[band] })));
+  /** Rejects with `store_unavailable`. */
+  async waitingOf({ user }: Caller): Promise<WaitingView> {
+    if (!this.#policy.mayWait) return { total: 0, first: [] };
+    const looks = await this.#store.waiting(user, PRIORITIES);
+    return {
+      total: looks.reduce((sum, { total }) => sum + total, 0),
+      first: looks.flatMap(({ first }, band) =>
+        first.map((call) => ({ ...call, priority: PRIORITIES[band] })),
+      ),
+    };
   }
 }
 

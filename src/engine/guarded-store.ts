@@ -10,7 +10,7 @@ import type {
   ReserveOutcome,
   SettleRequest,
 } from "../ports/limit-store.ts";
-import type { PermitDecision, WaitingCall } from "../ports/permit-queue.ts";
+import type { PermitDecision, WaitingOfFlow } from "../ports/permit-queue.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { Claims } from "./claims.ts";
 import {
@@ -116,9 +116,9 @@ export class GuardedStore {
   }
 
   /** What waits of a flow, by priority. Rejects with `store_unavailable`. */
-  async waiting(flow: string, priorities: readonly Priority[]): Promise<readonly (readonly WaitingCall[])[]> {
+  async waiting(flow: string, priorities: readonly Priority[]): Promise<readonly WaitingOfFlow[]> {
     const { permits } = this.#store;
-    if (permits === undefined) return priorities.map(() => []);
+    if (permits === undefined) return priorities.map(() => ({ total: 0, first: [] }));
     return Promise.all(priorities.map((priority) => permits.look(flow, priority)));
   }
 

@@ -23,11 +23,11 @@ const scopeOf = ({ scope }: LimitRule) => (scope.length === 1 ? scope[0] : scope
 /** An amount in the unit that the configuration has it in: money in USD. */
 const amount = ({ meter }: LimitRule, value: number) => (meter === "cost" ? usdOfNano(value) : value);
 
-/** `GET /sluice/v1/limits`: how the caller's limits stand, in the meters' units, and which of its calls wait. */
+/** `GET /sluice/v1/limits`: how the caller's limits stand, in the meters' units, and its calls that wait: the first ones, and how many. */
 export function limitsAnswer(
   caller: Caller,
   views: readonly LimitView[],
-  waitingCalls: readonly WaitingView[],
+  waitingCalls: WaitingView,
   requestId: string,
 ): HttpAnswer {
   const limits = views.map(({ rule, reading, resetsAtMs }) => ({
@@ -44,11 +44,12 @@ export function limitsAnswer(
     ...(resetsAtMs === undefined ? {} : { resets_at: new Date(resetsAtMs).toISOString() }),
     ...(rule.mode === "shadow" ? { mode: rule.mode } : {}),
   }));
-  const waiting = waitingCalls.map(({ priority, position, waitedMs, expectedMs }) => ({
+  const waiting = waitingCalls.first.map(({ priority, position, waitedMs, expectedMs }) => ({
     priority,
     position,
     waited_ms: Math.round(waitedMs),
     expected_ms: Math.round(expectedMs),
   }));
-  return ownAnswer(200, { user: caller.user, plan: caller.plan, limits, waiting }, requestId);
+  const { user, plan } = caller;
+  return ownAnswer(200, { user, plan, limits, waiting, waiting_total: waitingCalls.total }, requestId);
 }

@@ -57,6 +57,17 @@ export interface WaitingCall {
   readonly expectedMs: number;
 }
 
+/** So many calls of a flow are looked at: whoever asks may have thousands, and may ask often, and others wait meanwhile. */
+export const LOOK_MAX = 20;
+
+/** What waits of a flow in a priority. */
+export interface WaitingOfFlow {
+  /** All of them. */
+  readonly total: number;
+  /** The first `LOOK_MAX` that came, in that order. */
+  readonly first: readonly WaitingCall[];
+}
+
 /**
  * One queue of permits for all gateways on a store: order and fairness hold across them (Q7). Belongs to a `LimitStore`, whose limits it reserves on and whose clock it
  * goes by, and ends with it. Where calls of a plan may wait, every call enters, so that none passes those who wait; a call that may not
@@ -70,6 +81,6 @@ export interface PermitQueue {
   ): Promise<Exclude<PermitDecision, { readonly kind: "timed_out" }> | WaitingPermit>;
   /** To be told after every settle, release and extension given up, of any call: whoever is next goes. Never rejects. */
   freed(request: FreedRequest): void;
-  /** What waits of a flow, first to last. Rejects with `store_unavailable`. */
-  look(flow: string, priority: Priority): Promise<readonly WaitingCall[]>;
+  /** What waits of a flow. Rejects with `store_unavailable`. */
+  look(flow: string, priority: Priority): Promise<WaitingOfFlow>;
 }

@@ -4,7 +4,13 @@ import type { RoomBounds } from "../../src/core/fairness/permit.ts";
 import type { LimitSpec } from "../../src/core/limits/limit-spec.ts";
 import { OperationalError } from "../../src/core/operational-error.ts";
 import type { LimitStore } from "../../src/ports/limit-store.ts";
-import type { PermitCall, PermitDecision, PermitQueue, WaitingPermit } from "../../src/ports/permit-queue.ts";
+import {
+  LOOK_MAX,
+  type PermitCall,
+  type PermitDecision,
+  type PermitQueue,
+  type WaitingPermit,
+} from "../../src/ports/permit-queue.ts";
 import { ROOM } from "../support/limit-rules.ts";
 import { randomOf } from "../support/random.ts";
 import { until } from "../support/until.ts";
@@ -265,7 +271,7 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       const next = await first.waiting({ user: "cat", specs });
       leaving.leave();
       leaving.leave();
-      await until(async () => (await first.permits.look("ben", "normal")).length === 0);
+      await until(async () => (await first.permits.look("ben", "normal")).total === 0);
       await first.end(holder);
       assert.equal(await kindOf(next.decision), "granted");
       await first.end(next.call);
@@ -322,7 +328,8 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
         await second.waiting({ user: "cat", specs, part: { priority: "high" } }),
         await first.waiting({ user: "ben", specs }),
       ];
-      const shown = await first.permits.look("ben", "normal");
+      const { first: shown, total } = await first.permits.look("ben", "normal");
+      assert.equal(total, 2);
       assert.deepEqual(
         shown.map(({ position }) => position),
         [2, 3],
@@ -330,6 +337,35 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       assert.ok(shown.every(({ waitedMs }) => waitedMs >= 0 && waitedMs < 10_000));
       for (const { leave } of calls) leave();
       await first.end(holder);
+    });
+
+    test("look shows the first calls of a flow that came, whatever they wait for, and tells of all how many there are (Q4, X3)", async () => {
+      const [one, other] = [onePlace().specs, onePlace().specs];
+      const holders = [
+        await first.granted({ user: "ann", specs: one }),
+        await first.granted({ user: "ann", specs: other }),
+      ];
+      const calls: WaitingPermit[] = [];
+      const enter = async (specs: Asked["specs"], part: Partial<PermitCall> = {}) => {
+        calls.push(await (calls.length % 2 === 0 ? first : second).waiting({ user: "ben", specs, part }));
+        // The order is by milliseconds.
+        await wait(2);
+      };
+      for (const specs of [one, one, other, one, other]) await enter(specs);
+      await enter(one, { priority: "high" });
+      const positions = async () => {
+        const { first: shown, total } = await second.permits.look("ben", "normal");
+        return { total, shown: shown.map(({ position }) => position) };
+      };
+      // One of the higher priority is in front of those who wait for the same.
+      assert.deepEqual(await positions(), { total: 5, shown: [2, 3, 1, 4, 2] });
+      for (let i = 5; i < LOOK_MAX + 5; i++) await enter(one);
+      const many = await positions();
+      assert.equal(many.total, LOOK_MAX + 5);
+      const rest = Array.from({ length: LOOK_MAX - 5 }, (_, i) => i + 5);
+      assert.deepEqual(many.shown, [2, 3, 1, 4, 2, ...rest]);
+      for (const call of calls) call.leave();
+      for (const holder of holders) await first.end(holder);
     });
 
     test("whoever leaves while it is granted, times out while it is granted, or stays: nothing is lost or held twice (Q5, L7)", async () => {
@@ -369,7 +405,7 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       // Nothing of them is left: a new call is served at once, and is not counted.
       const entry = await first.enter(first.call({ user: "zoe", specs }));
       assert.ok(entry.kind === "granted" && !entry.isCounted);
-      assert.deepEqual(await first.permits.look("zoe", "normal"), []);
+      assert.deepEqual(await first.permits.look("zoe", "normal"), { total: 0, first: [] });
     });
 
     test("close of the store ends every wait (L12)", async () => {

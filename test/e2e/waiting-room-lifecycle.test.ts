@@ -3,11 +3,12 @@ import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
+import { LOOK_MAX } from "../../src/ports/permit-queue.ts";
 import { rawCall } from "../support/http-client.ts";
 import { errorLines } from "../support/limits-page.ts";
 import { type GatewayTestOptions, startGatewayUnderTest } from "../support/running-gateway.ts";
 import { until } from "../support/until.ts";
-import { chatBody, chatCall, errorOf, openChat, waitingOf } from "../support/waiting-calls.ts";
+import { chatBody, chatCall, errorOf, openChat, waitingOf, waitingPageOf } from "../support/waiting-calls.ts";
 
 const KEYS = `
 identity:
@@ -275,6 +276,24 @@ test("waiting shows in the metrics, by priority and never by user (X5)", async (
   assert.match(page, /sluice_wait_seconds_count\{priority="low",outcome="left"\} 1/);
   assert.match(page, /sluice_calls_refused_total\{reason="queue_timeout",priority="low"\} 1/);
   assert.doesNotMatch(page, /"ann"|=ann/);
+});
+
+test("the page of a caller's limits shows the first calls that wait, and how many there are (X3)", async (t) => {
+  const { url, hold } = await start(t, plan(ONE_AT_A_TIME, PATIENT));
+  const held = await hold("key-of-ann");
+  const waiting = Array.from({ length: LOOK_MAX + 5 }, () => openChat(url, "key-of-ann"));
+  waiting.push(openChat(url, "key-of-ann", { "x-sluice-priority": "low" }));
+  await until(async () => (await waitingPageOf(url, "key-of-ann")).waiting_total === waiting.length);
+  const page = await waitingPageOf(url, "key-of-ann");
+  const normal = Array.from({ length: LOOK_MAX }, (_, at) => ["normal", at + 1]);
+  assert.deepEqual(
+    page.waiting.slice(0, -1).map(({ priority, position }) => [priority, position]),
+    normal,
+  );
+  assert.equal(page.waiting.at(-1)?.priority, "low");
+  assert.equal((await waitingPageOf(url, "key-of-ben")).waiting_total, 0);
+  for (const call of [...waiting, held]) call.destroy();
+  await until(async () => (await waitingPageOf(url, "key-of-ann")).waiting_total === 0);
 });
 
 test("a budget that comes back after max_wait is not waited for (Q4)", async (t) => {

@@ -130,7 +130,7 @@ class LatePermits implements PermitQueue {
 
   freed(): void {}
 
-  look = async () => [];
+  look = async () => ({ total: 0, first: [] });
 }
 
 async function startLate(t: TestContext) {

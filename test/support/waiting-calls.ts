@@ -55,14 +55,23 @@ export function openChat(
   return sent;
 }
 
+/** What the page of the caller's limits says of its calls that wait. */
+export interface ShownWaitingPage {
+  readonly waiting: readonly ShownWaiting[];
+  readonly waiting_total: number;
+}
+
 /** The caller's calls that wait. */
-export async function waitingOf(url: string, key: string): Promise<readonly ShownWaiting[]> {
+export const waitingOf = async (url: string, key: string): Promise<readonly ShownWaiting[]> =>
+  (await waitingPageOf(url, key)).waiting;
+
+export async function waitingPageOf(url: string, key: string): Promise<ShownWaitingPage> {
   const answer = await rawCall(url, {
     method: "GET",
     path: "/sluice/v1/limits",
     headers: { authorization: `Bearer ${key}` },
   });
-  return (JSON.parse(answer.body.toString()) as { waiting: readonly ShownWaiting[] }).waiting;
+  return JSON.parse(answer.body.toString()) as ShownWaitingPage;
 }
 
 export const errorOf = ({ body }: RawAnswer) =>

@@ -53,11 +53,6 @@ export class Places {
     return undefined;
   }
 
-  /** The calls of a flow that wait, in no order. */
-  *ticketsOf({ lane: newest }: Flow): Generator<Ticket> {
-    for (let lane = newest; lane !== undefined; lane = lane.sibling) yield* lane;
-  }
-
   /** A new lane, to be joined at once. */
   open(flow: Flow, contest: Contest): Lane {
     this.#sequence += 1;

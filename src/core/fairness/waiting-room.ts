@@ -4,17 +4,10 @@ import { aheadOf, asksForLess, callsAhead } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
 import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
-import {
-  bandOf,
-  needsOf,
-  noNeeds,
-  type PermitRequest,
-  PRIORITIES,
-  type RoomBounds,
-  type Turned,
-} from "./permit.ts";
+import { bandOf, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
 import { Places } from "./places.ts";
 import type { Flow } from "./service-order.ts";
+import { type Standing, standingIn, standingsOf } from "./standing.ts";
 
 /** What the room asks of the limits: synchronous. */
 export interface PermitLimits<Outcome> {
@@ -52,6 +45,19 @@ export interface Served {
   readonly flow: string;
   readonly priority: Priority;
   readonly correction: number;
+}
+
+/** As far as can be told. */
+export interface Look {
+  /** How many calls are served up to this one, itself included; 0 where it does not wait. */
+  readonly position: number;
+  readonly expectedMs: number;
+}
+
+/** What waits of a flow. */
+export interface WaitingOf<Waiter> {
+  readonly total: number;
+  readonly first: readonly (Look & { readonly ticket: Waiter })[];
 }
 
 /** So many who are next in line are tried before a head that does not fit, besides the smallest of all. */
@@ -219,29 +225,32 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     this.#dispatch(changed, nowMs);
   }
 
-  /** The calls of a flow that wait, first to last. */
-  waitingOf(flow: string, priority: Priority): readonly Waiter[] {
+  /** The first calls of a flow that wait, at most `max`, in the order in which they came, and how many wait in all. */
+  lookAll(flow: string, priority: Priority, max: number, nowMs: number): WaitingOf<Waiter> {
     const known = this.#places.orders[bandOf(priority)].find(flow);
-    if (known === undefined) return [];
-    const tickets = [...this.#places.ticketsOf(known)] as Waiter[];
-    return tickets.sort((a, b) => a.sequence - b.sequence);
+    const first: (Look & { ticket: Waiter })[] = [];
+    if (known === undefined) return { total: 0, first };
+    for (const standing of standingsOf(known)) {
+      if (first.length === max) break;
+      first.push({ ticket: standing.ticket as Waiter, ...this.#lookAt(standing, nowMs) });
+    }
+    return { total: known.waiting, first };
   }
 
-  /** How many calls are served before this one, itself included, and how long that takes, as far as can be told. */
-  look(ticket: Ticket, nowMs: number): { readonly position: number; readonly expectedMs: number } {
-    const { request, lane } = ticket;
-    if (lane === undefined) return { position: 0, expectedMs: 0 };
-    let before = 0;
-    const needs = noNeeds(request);
-    for (const other of lane) {
-      if (other === ticket) break;
-      before += 1;
-      for (const [charge, need] of needsOf(other.request).entries()) needs[charge] += need;
-    }
+  look(ticket: Ticket, nowMs: number): Look {
+    const { lane } = ticket;
+    return lane === undefined
+      ? { position: 0, expectedMs: 0 }
+      : this.#lookAt(standingIn(lane, ticket), nowMs);
+  }
+
+  #lookAt({ ticket: { request }, lane, before, needs }: Standing, nowMs: number): Look {
     const ahead = aheadOf(request, lane.flow, lane.contest, needs, 0, true);
-    const calls = callsAhead(lane, before);
     const { serviceMs } = lane.contest;
-    return { position: calls + 1, expectedMs: this.#limits.expectedWait(request, ahead, serviceMs, nowMs) };
+    return {
+      position: callsAhead(lane, before) + 1,
+      expectedMs: this.#limits.expectedWait(request, ahead, serviceMs, nowMs),
+    };
   }
 
   /**

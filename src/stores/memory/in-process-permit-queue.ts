@@ -3,13 +3,14 @@ import { type Attempt, WaitingRoom } from "../../core/fairness/waiting-room.ts";
 import type { Priority } from "../../core/policy/policy.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ReserveOutcome } from "../../ports/limit-store.ts";
-import type {
-  FreedRequest,
-  PermitCall,
-  PermitDecision,
-  PermitQueue,
-  WaitingCall,
-  WaitingPermit,
+import {
+  type FreedRequest,
+  LOOK_MAX,
+  type PermitCall,
+  type PermitDecision,
+  type PermitQueue,
+  type WaitingOfFlow,
+  type WaitingPermit,
 } from "../../ports/permit-queue.ts";
 import type { CounterTable } from "./counter-table.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -122,11 +123,15 @@ export class InProcessPermitQueue implements PermitQueue {
     this.#arm();
   }
 
-  async look(flow: string, priority: Priority): Promise<readonly WaitingCall[]> {
+  async look(flow: string, priority: Priority): Promise<WaitingOfFlow> {
     const nowMs = this.#clock.nowMs();
-    return this.#room
-      .waitingOf(flow, priority)
-      .map((call) => ({ waitedMs: nowMs - call.enteredMs, ...this.#room.look(call, nowMs) }));
+    const { total, first } = this.#room.lookAll(flow, priority, LOOK_MAX, nowMs);
+    const shown = first.map(({ ticket, position, expectedMs }) => ({
+      waitedMs: nowMs - ticket.enteredMs,
+      position,
+      expectedMs,
+    }));
+    return { total, first: shown };
   }
 
   /** What the timer does: for tests that set the clock themselves. */

@@ -5,13 +5,14 @@ import type { LimitSpec } from "../../core/limits/limit-spec.ts";
 import { OperationalError } from "../../core/operational-error.ts";
 import type { Priority } from "../../core/policy/policy.ts";
 import type { ReservationId, SettleRequest } from "../../ports/limit-store.ts";
-import type {
-  FreedRequest,
-  PermitCall,
-  PermitDecision,
-  PermitQueue,
-  WaitingCall,
-  WaitingPermit,
+import {
+  type FreedRequest,
+  LOOK_MAX,
+  type PermitCall,
+  type PermitDecision,
+  type PermitQueue,
+  type WaitingOfFlow,
+  type WaitingPermit,
 } from "../../ports/permit-queue.ts";
 import { AbandonedCalls } from "./abandoned-calls.ts";
 import type { EncodedCall } from "./request-codec.ts";
@@ -153,8 +154,9 @@ export class RedisPermitQueue implements PermitQueue {
     this.#requests.send(encodeFreed(request, keys)).catch(() => {});
   }
 
-  async look(flow: string, priority: Priority): Promise<readonly WaitingCall[]> {
-    return decodeView((await this.#requests.send(encodeView(flow, priority))) as readonly unknown[]);
+  async look(flow: string, priority: Priority): Promise<WaitingOfFlow> {
+    const reply = await this.#requests.send(encodeView(flow, priority, LOOK_MAX));
+    return decodeView(reply as readonly unknown[]);
   }
 
   /** Ends every wait. */

@@ -9,7 +9,13 @@ import {
 import { neverFits } from "../../core/limits/combine.ts";
 import type { LimitSpec } from "../../core/limits/limit-spec.ts";
 import type { ReservationId } from "../../ports/limit-store.ts";
-import type { FreedRequest, PermitCall, PermitDecision, WaitingCall } from "../../ports/permit-queue.ts";
+import type {
+  FreedRequest,
+  PermitCall,
+  PermitDecision,
+  WaitingCall,
+  WaitingOfFlow,
+} from "../../ports/permit-queue.ts";
 import { decodeReply, type EncodedCall } from "./request-codec.ts";
 
 /** A request to `room.lua`: a letter, and what follows it. */
@@ -107,8 +113,9 @@ export function decodeLeft(reply: unknown): number | undefined {
   return leftMs < 0 ? undefined : leftMs;
 }
 
-export function encodeView(flow: string, priority: PermitRequest["priority"]): RoomRequest {
-  return { letter: "v", args: [bandInScript(priority), flow] };
+/** `max`: so many calls are looked at. */
+export function encodeView(flow: string, priority: PermitRequest["priority"], max: number): RoomRequest {
+  return { letter: "v", args: [bandInScript(priority), flow, String(max)] };
 }
 
 /** A ticket's name in the script. */
@@ -179,7 +186,7 @@ export function decodeEnterReply(
   }
 }
 
-export function decodeView(reply: readonly unknown[]): readonly WaitingCall[] {
+export function decodeView([total, ...reply]: readonly unknown[]): WaitingOfFlow {
   const calls: WaitingCall[] = [];
   for (let i = 0; i + 2 < reply.length; i += 3) {
     calls.push({
@@ -188,5 +195,5 @@ export function decodeView(reply: readonly unknown[]): readonly WaitingCall[] {
       expectedMs: Number(reply[i + 2]),
     });
   }
-  return calls;
+  return { total: Number(total), first: calls };
 }

@@ -1,15 +1,22 @@
 -- What the waiting room is seldom asked, so that it is made only then.
 
--- All tickets of a lane, first to last.
-local function namesIn(lane)
+-- The tickets of a lane, first to last; at most `max` where that is given.
+local function namesIn(lane, max)
   local names = { lane.head }
-  if lane.calls > 1 then
-    for _, other in ipairs(call('LRANGE', ROOM .. 'q:' .. lane.sequence, 0, -1)) do names[#names + 1] = other end
+  if lane.calls > 1 and max ~= 1 then
+    for _, other in ipairs(call('LRANGE', ROOM .. 'q:' .. lane.sequence, 0, max and max - 2 or -1)) do names[#names + 1] = other end
   end
   return names
 end
 
--- Where a ticket stands in its lane, and what is charged before it there.
+-- How many calls are served up to this one, and how long that takes. In its own lane `before` are in front of it, which need `own`, by charge.
+local function lookAt(ticket, lane, before, own)
+  local contest = contestOf(lane.contest)
+  local expectedMs = waitBehind(ticket, lane.flow.weight, contest, own, 0, true)
+  return callsAhead(lane, contest, before) + 1, expectedMs
+end
+
+-- Where a ticket stands: looks at everyone in front of it in its lane.
 local function standingOf(ticket, lane)
   local before, own = 0, {}
   if lane.head ~= ticket.name then
@@ -21,9 +28,7 @@ local function standingOf(ticket, lane)
       addNeeds(own, ticketOf(name), 1)
     end
   end
-  local contest = contestOf(lane.contest)
-  local expectedMs = waitBehind(ticket, lane.flow.weight, contest, own, 0, true)
-  return callsAhead(lane, contest, before) + 1, expectedMs
+  return lookAt(ticket, lane, before, own)
 end
 
 local function leaveOne(ticket, lane)
@@ -79,20 +84,46 @@ local function pump()
   if next(among) then dispatch(withRivals(among)) end
 end
 
+-- core/fairness/standing.ts: of these lanes the one whose next call came first.
+local function firstCame(walks)
+  local first
+  for _, walk in ipairs(walks) do
+    local ticket = walk.next
+    -- Older lanes come first.
+    if ticket and (not first or ticket.enteredMs < first.next.enteredMs) then first = walk end
+  end
+  return first
+end
+
+-- Goes on to the next call of a lane. `left` are still to be looked at, so that no more of it is read.
+local function advance(walk, left)
+  addNeeds(walk.own, walk.next, 1)
+  walk.before = walk.before + 1
+  if not walk.names then
+    walk.names = namesIn(walk.lane, left + 1)
+    foreseeTickets(walk.names)
+  end
+  local name = walk.names[walk.before + 1]
+  walk.next = name and ticketOf(name)
+end
+
 local function view(at)
-  local band, flowName = tonumber(ARGV[at]), ARGV[at + 1]
-  local flow, reply = flowOf(flowKey(band, flowName), band, flowName), {}
-  if not flow then return reply end
-  for _, lane in ipairs(flow.lanes) do
-    local names = namesIn(lane)
-    foreseeTickets(names)
-    for _, name in ipairs(names) do
-      local ticket = ticketOf(name)
-      local position, expectedMs = standingOf(ticket, lane)
-      reply[#reply + 1] = format('%.17g', clockMs - ticket.enteredMs)
-      reply[#reply + 1] = format('%.17g', position)
-      reply[#reply + 1] = format('%.17g', expectedMs)
-    end
+  local band, flowName, left = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
+  local flow = flowOf(flowKey(band, flowName), band, flowName)
+  if not flow then return { 0 } end
+  local reply, heads, walks = { flow.waiting }, {}, {}
+  for i, lane in ipairs(flow.lanes) do heads[i] = lane.head end
+  foreseeTickets(heads)
+  for i, lane in ipairs(flow.lanes) do walks[i] = { lane = lane, next = ticketOf(lane.head), before = 0, own = {} } end
+  while left > 0 do
+    local walk = firstCame(walks)
+    if not walk then break end
+    local position, expectedMs = lookAt(walk.next, walk.lane, walk.before, walk.own)
+    reply[#reply + 1] = format('%.17g', clockMs - walk.next.enteredMs)
+    reply[#reply + 1] = format('%.17g', position)
+    reply[#reply + 1] = format('%.17g', expectedMs)
+    left = left - 1
+    if left > 0 then advance(walk, left) end
   end
   return reply
 end

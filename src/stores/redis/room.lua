@@ -14,7 +14,7 @@ ARGV    for tests only the time in epoch ms, else empty; the gateway; then reque
               → [0, is counted, reply of the reserve] | [1, reason, waitMs, reply or ''] | expectedMs, of a call that waits, as a double
     l  leave  1 or 0: whether the answer is wanted, ticket → −1 where it does not wait, else when it would have been served (0 where that is not wanted)
     p  pump   → how many calls of this gateway wait
-    v  view   band, flow → for each call (waitedMs, position, expectedMs)
+    v  view   band, flow, max → how many calls wait; then for each of the first that came, at most max, (waitedMs, position, expectedMs)
 
 Output  when the next pump is due in ms, or −1; then the replies
 Grants of calls that waited are published to the gateways that asked, those of a run together: of each the ticket's 12 bytes, how long the reply of its reserve is

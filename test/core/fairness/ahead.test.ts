@@ -94,6 +94,39 @@ describe("WaitingRoom tells where a call stands", () => {
     assert.deepEqual(room.room.look(a[0], room.nowMs), { position: 0, expectedMs: 0 }, "it does not wait");
   });
 
+  test("of a flow's first calls as of each alone, walking a line once (X3)", () => {
+    const { room, waits, limits } = oneASecond();
+    const tickets = Array.from({ length: 300 }, (_, i) => {
+      if (i % 7 === 0) room.nowMs += 1;
+      // Two lines of one flow.
+      return waits(
+        `a${i}`,
+        i % 2 === 0 ? {} : { limits: [...limits, ["place", concurrency(1), 1] as const] },
+      );
+    });
+    const seen = room.room.lookAll("a", "normal", 20, room.nowMs);
+    assert.equal(seen.total, 300);
+    assert.equal(seen.first.length, 20);
+    for (const { ticket, position, expectedMs } of seen.first)
+      assert.deepEqual({ position, expectedMs }, room.room.look(ticket, room.nowMs));
+    const inOrder = tickets.toSorted(
+      (a, b) => a.enteredMs - b.enteredMs || (a.lane?.sequence ?? 0) - (b.lane?.sequence ?? 0),
+    );
+    assert.deepEqual(
+      seen.first.map(({ ticket }) => tickets.indexOf(ticket)),
+      inOrder.slice(0, 20).map((ticket) => tickets.indexOf(ticket)),
+    );
+    let reads = 0;
+    const { table } = room;
+    const expectedWait = table.expectedWait.bind(table);
+    table.expectedWait = (...args) => {
+      reads += 1;
+      return expectedWait(...args);
+    };
+    room.room.lookAll("a", "normal", 20, room.nowMs);
+    assert.equal(reads, 20, "limits are only asked for what is shown");
+  });
+
   test("by what each call needs of each limit that is shared (Q4)", () => {
     const room = new SimulatedRoom();
     const requests = bucket(100, 10, 10 * SECOND_MS);

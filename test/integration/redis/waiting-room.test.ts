@@ -86,7 +86,14 @@ const step = fc.oneof(
       ms: fc.oneof(fc.nat(300), fc.constantFrom(50, 100, 500, 1_000), fc.nat(5_000)),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("view" as const), user: fc.nat(4) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("view" as const),
+      user: fc.nat(4),
+      max: fc.integer({ min: 1, max: 12 }),
+    }),
+  },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
@@ -271,16 +278,19 @@ class Pair {
         return this.#pump();
       case "view": {
         for (const priority of PRIORITIES) {
-          const { reply } = await this.#run(encodeView(`user-${one.user}`, priority));
-          const seen = decodeView(reply as unknown[]);
-          const expected = [...this.waiting.values()]
-            .filter(({ call }) => call.flow === `user-${one.user}` && call.priority === priority)
-            .map(({ ticket }) => ({ waitedMs: nowMs - ticket.enteredMs, ...this.#room.look(ticket, nowMs) }));
-          const text = (list: readonly object[]) => list.map((item) => JSON.stringify(item)).sort();
-          assert.deepEqual(
-            text(seen.map(({ waitedMs, position, expectedMs }) => ({ waitedMs, position, expectedMs }))),
-            text(expected),
+          const flow: string = `user-${one.user}`;
+          const { reply } = await this.#run(encodeView(flow, priority, one.max));
+          const { total, first } = this.#room.lookAll(flow, priority, one.max, nowMs);
+          const shown = first.map(({ ticket, position, expectedMs }) => {
+            assert.deepEqual({ position, expectedMs }, this.#room.look(ticket, nowMs));
+            return { waitedMs: nowMs - ticket.enteredMs, position, expectedMs };
+          });
+          assert.deepEqual(decodeView(reply as unknown[]), { total, first: shown });
+          const all = [...this.waiting.values()].filter(
+            ({ call }) => call.flow === flow && call.priority === priority,
           );
+          assert.equal(total, all.length);
+          assert.equal(first.length, Math.min(total, one.max));
         }
         return undefined;
       }
