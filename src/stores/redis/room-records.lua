@@ -123,7 +123,11 @@ local function foreseeTickets(names)
     end
   end
   for gateway, ids in pairs(byGateway) do
-    for i, value in ipairs(call('HMGET', ROOM .. 't:' .. gateway, spread(ids))) do storedTickets[ids[i] .. gateway] = value end
+    -- Lua passes some 8,000 arguments at most, and a line may be longer.
+    for from = 0, #ids - 1, 1000 do
+      local values = call('HMGET', ROOM .. 't:' .. gateway, spread(ids, from + 1, from + 1000 < #ids and from + 1000 or #ids))
+      for i, value in ipairs(values) do storedTickets[ids[from + i] .. gateway] = value end
+    end
   end
 end
 
