@@ -1,5 +1,5 @@
 import type { SubjectCharges } from "../core/limits/combine.ts";
-import type { LimitStore, ReservationId, SettleRequest } from "../ports/limit-store.ts";
+import type { LimitStore, ReleaseRequest, ReservationId, SettleRequest } from "../ports/limit-store.ts";
 import type { Lease } from "./lease.ts";
 import { isUnavailable, type PendingSteps } from "./pending-steps.ts";
 
@@ -39,28 +39,18 @@ export class Claims {
       }
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      const nothing = { key: subject.key, charges: subject.charges.map(({ spec }) => ({ spec, actual: 0 })) };
-      this.#pending.keep({ step: "release", request: { id, subjects: [nothing] } });
+      this.#pending.keep({ step: "release", request: { id, subjects: [subject] } });
       throw error;
     }
   }
 
-  /** What was claimed is done, as the settlement says. Never rejects. */
-  async settle(request: SettleRequest): Promise<void> {
-    await this.#orKeep("settle", request);
+  /** What was claimed is done, as the settlement says. Rejects for no failure of the store. */
+  settle(request: SettleRequest): Promise<void> {
+    return this.#pending.carryOut({ step: "settle", request });
   }
 
-  /** What was claimed is for others to take. Never rejects. */
-  async release(request: SettleRequest): Promise<void> {
-    await this.#orKeep("release", request);
-  }
-
-  async #orKeep(step: "settle" | "release", request: SettleRequest): Promise<void> {
-    try {
-      await this.#store[step](request);
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      this.#pending.keep({ step, request });
-    }
+  /** What was claimed is for others to take. Rejects for no failure of the store. */
+  release(request: ReleaseRequest): Promise<void> {
+    return this.#pending.carryOut({ step: "release", request });
   }
 }

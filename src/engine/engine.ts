@@ -3,7 +3,7 @@ import { serviceOf } from "../core/fairness/service.ts";
 import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
 import { limitsOf } from "../core/policy/applying-rules.ts";
 import type { CallTarget } from "../core/policy/call-target.ts";
-import { actualsFor, type CallCharges, type CallSize, chargesFor } from "../core/policy/charges.ts";
+import { type CallCharges, type CallSize, chargesFor } from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Caller, LimitRule, Plan, Priority } from "../core/policy/policy.ts";
 import type { AlertChannel } from "../ports/alert-channel.ts";
@@ -103,7 +103,7 @@ export class Engine {
       {
         retry: async ({ call }, waitedMs) => this.#try(this.#ask(call, waitedMs)),
         decide: (ask, outcome, waitedMs) => this.#decide(ask, outcome, waitedMs),
-        release: ({ charges }, held) => this.#store.release(held, actualsFor(charges, undefined)),
+        release: ({ charges }, held) => this.#store.release(held, charges.subjects),
         turnAway: ({ priority }, waitedMs) => this.#refused(closingRefusal(), [], waitedMs, priority),
       },
       options.telemetry,

@@ -1,15 +1,10 @@
 import type { Settlement, SubjectCharges } from "../core/limits/combine.ts";
-import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
+import type { LimitReading } from "../core/limits/limit-spec.ts";
+import { withoutUse } from "../core/limits/without-use.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import type { LimitRule, Priority } from "../core/policy/policy.ts";
 import type { Clock } from "../ports/clock.ts";
-import type {
-  LimitStore,
-  ReadRequest,
-  ReservationId,
-  ReserveOutcome,
-  SettleRequest,
-} from "../ports/limit-store.ts";
+import type { LimitStore, ReadRequest, ReservationId, ReserveOutcome } from "../ports/limit-store.ts";
 import type { PermitDecision, WaitingOfFlow } from "../ports/permit-queue.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import { Claims } from "./claims.ts";
@@ -146,18 +141,13 @@ export class GuardedStore {
     if (held.local !== undefined) await this.#settleLocally(held.id, held.local, subjects);
     // The store never saw a local reservation under this id, or has given it up: a new id charges what was used.
     const id = held.local === undefined ? held.id : this.#lease.nextId();
-    await this.#settleOrKeep({ id, subjects });
+    await this.#pending.carryOut({ step: "settle", request: { id, subjects } });
     this.#tellFreed(subjects, held, service);
   }
 
-  async release(held: Held, subjects: Settlements): Promise<void> {
+  async release(held: Held, subjects: readonly SubjectCharges[]): Promise<void> {
     if (held.local !== undefined) return this.#settleLocally(held.id, held.local, withoutUse(subjects));
-    try {
-      await this.#store.release({ id: held.id, subjects });
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      this.#pending.keep({ step: "release", request: { id: held.id, subjects } });
-    }
+    await this.#pending.carryOut({ step: "release", request: { id: held.id, subjects } });
     this.#tellFreed(subjects, held, 0);
   }
 
@@ -185,7 +175,7 @@ export class GuardedStore {
   }
 
   /** Whoever waits may be next now. */
-  #tellFreed(subjects: Settlements, held?: Held, service = 0): void {
+  #tellFreed(subjects: readonly { readonly key: string }[], held?: Held, service = 0): void {
     const { permits } = this.#store;
     if (permits === undefined || (held !== undefined && held.turn === undefined)) return;
     const served = held?.turn?.isCounted ? held.turn.turn : undefined;
@@ -206,7 +196,7 @@ export class GuardedStore {
     error: OperationalError,
   ): Promise<GuardedOutcome> {
     // It may have happened all the same, or happen yet: its release undoes either (L6).
-    this.#pending.keep({ step: "release", request: { id, subjects: withoutUse(subjects) } });
+    this.#pending.keep({ step: "release", request: { id, subjects } });
     const closed = rules.find(
       ({ onStoreFailure, mode }) => onStoreFailure === "closed" && mode === "enforce",
     );
@@ -248,18 +238,4 @@ export class GuardedStore {
     }));
     if (shares.length > 0) await this.#fallback.settle({ id, subjects: shares });
   }
-
-  async #settleOrKeep(request: SettleRequest): Promise<void> {
-    try {
-      await this.#store.settle(request);
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      this.#pending.keep({ step: "settle", request });
-    }
-  }
 }
-
-const withoutUse = (
-  subjects: readonly { readonly key: string; readonly charges: readonly { readonly spec: LimitSpec }[] }[],
-): Settlements =>
-  subjects.map(({ key, charges }) => ({ key, charges: charges.map(({ spec }) => ({ spec, actual: 0 })) }));

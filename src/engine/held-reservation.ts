@@ -122,7 +122,7 @@ export class HeldReservation implements Reservation {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#observers.estimates.dropped(this.#running);
-    await this.#store.release(this.#held, actualsFor(this.#charges, undefined));
+    await this.#store.release(this.#held, this.#charges.subjects);
   }
 
   grow(emittedTokens: number, answer?: InputReport): Promise<Refusal | undefined> | undefined {

@@ -1,15 +1,14 @@
 import { OperationalError } from "../core/operational-error.ts";
-import type { LimitStore, SettleRequest } from "../ports/limit-store.ts";
+import type { LimitStore, ReleaseRequest, SettleOutcome, SettleRequest } from "../ports/limit-store.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 
 /** Steps that wait for a store that is away: a few minutes of a busy gateway, a few MB. */
 const PENDING_MAX = 20_000;
 
 /** A step that the store has still to be told of. */
-export interface PendingStep {
-  readonly step: "settle" | "release";
-  readonly request: SettleRequest;
-}
+export type PendingStep =
+  | { readonly step: "settle"; readonly request: SettleRequest }
+  | { readonly step: "release"; readonly request: ReleaseRequest };
 
 /** Whether the store, and nothing else, is what failed. */
 export function isUnavailable(error: unknown): error is OperationalError {
@@ -36,6 +35,16 @@ export class PendingSteps {
     return this.#pending.size;
   }
 
+  /** Carries out a step now, or keeps it where the store does not answer. Rejects for no failure of the store. */
+  async carryOut(pending: PendingStep): Promise<void> {
+    try {
+      await this.#carryOut(pending);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      this.keep(pending);
+    }
+  }
+
   keep(pending: PendingStep): void {
     this.#telemetry.count("store-failed", { store: "limits" });
     if (this.#pending.size >= PENDING_MAX) {
@@ -57,12 +66,14 @@ export class PendingSteps {
     return this.#retrying;
   }
 
+  #carryOut({ step, request }: PendingStep): Promise<SettleOutcome> {
+    return step === "settle" ? this.#store.settle(request) : this.#store.release(request);
+  }
+
   async #retry(): Promise<void> {
     try {
       for (const [name, pending] of this.#pending) {
-        const { step, request } = pending;
-        if (step === "settle") await this.#store.settle(request);
-        else await this.#store.release(request);
+        await this.#carryOut(pending);
         this.#pending.delete(name);
         this.#done(pending);
       }

@@ -6,7 +6,7 @@ import { formatUsd } from "../core/price/usd.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 
 const SECOND_MS = 1_000;
-/** `per minute`, `per 90s`, `per day (Europe/Vienna)`, `at once`. */
+/** `per 1m`, `per 90s`, `per day (Europe/Vienna)`, `at once`. */
 export function formatWindow(window: Window): string {
   switch (window.kind) {
     case "rolling":

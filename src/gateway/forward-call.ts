@@ -51,6 +51,8 @@ function recognise(options: ForwardOptions): RecognisedCall {
   return { ...options, format: own, endpoint };
 }
 
+type Admitted = Extract<Decision, { readonly kind: "admitted" }>;
+
 /** What a held connection takes of memory beside its body. */
 const CONNECTION_BYTES = 4_096;
 
@@ -69,7 +71,7 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
     assertForwardable(method);
     const isRead = endpoint !== "other" && endpoint !== "models" && method === "POST";
     const call = isRead ? await readCall(options) : undefined;
-    if (call === undefined) assertAnnouncedLength(request, settings.bounds.uploadBytesMax);
+    if (call === undefined) assertReadable(request, settings.bounds.uploadBytesMax);
     const admission = await engine.admit({
       caller,
       target: {
@@ -104,14 +106,30 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
       sendAnswer(shown.response, format.refusal(decision.refusal, requestId), headers);
       return;
     }
-    if (endpoint === "other" && method === "POST") {
-      engine.passedUnread(accountOf(route), recognisedPath(route.path));
-    }
-    const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
-    await relay(shown, call, body, decision, headers);
+    await send(shown, call, decision, headers);
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;
     answerFailure({ ...options, response: early ?? response }, error);
+  }
+}
+
+/** Sends an admitted call. Whatever keeps it from being sent gives back what it holds. */
+async function send(
+  options: RecognisedCall,
+  call: ParsedCall | undefined,
+  decision: Admitted,
+  headers: RawHeaders,
+): Promise<void> {
+  const { request, route, settings, engine, endpoint } = options;
+  try {
+    if (endpoint === "other" && request.method === "POST") {
+      engine.passedUnread(accountOf(route), recognisedPath(route.path));
+    }
+    const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
+    await relay(options, call, body, decision, headers);
+  } catch (error) {
+    await decision.reservation.release();
+    throw error;
   }
 }
 
@@ -146,7 +164,7 @@ async function readCall({ request, settings, format, endpoint }: RecognisedCall)
   if (request.headers.get("content-encoding") !== undefined) {
     throw new OperationalError("invalid_request", "the body must not be compressed (content-encoding)");
   }
-  assertAnnouncedLength(request, settings.bounds.bodyBytesMax);
+  assertReadable(request, settings.bounds.bodyBytesMax);
   const read = request.readBody(settings.bounds.bodyBytesMax);
   // Mostly it is here already, and a turn of the loop is not for free.
   const call = format.parseCall(endpoint, Buffer.isBuffer(read) ? read : await read);
@@ -154,9 +172,16 @@ async function readCall({ request, settings, format, endpoint }: RecognisedCall)
   return model === undefined ? call : format.withModel(call, model);
 }
 
-/** Throws `body_too_large` when the head already says so, before a byte is read. */
-function assertAnnouncedLength({ headers }: ClientRequest, bytesMax: number): void {
+/** Throws for what the head already says of the body, before anything is held for the call or a byte of it is read. */
+function assertReadable({ headers }: ClientRequest, bytesMax: number): void {
   if (Number(headers.get("content-length") ?? 0) > bytesMax) throw bodyTooLarge(bytesMax);
+  const coding = headers.get("transfer-encoding");
+  if (coding === undefined || coding.toLowerCase() === "chunked") return;
+  // Chunks are read and written anew; what else a body is wrapped in would be sent on without its name.
+  throw new OperationalError(
+    "invalid_request",
+    "the body must not have a transfer encoding other than chunked",
+  );
 }
 
 /** The caller's limits in the provider's own headers and the IETF's, and ours: computed at admission, so that streams carry them too. */
@@ -188,7 +213,7 @@ function relay(
   }: RecognisedCall,
   call: ParsedCall | undefined,
   body: RequestBody,
-  decision: Extract<Decision, { kind: "admitted" }>,
+  decision: Admitted,
   headers: RawHeaders,
 ): Promise<void> {
   const { provider, path } = route;

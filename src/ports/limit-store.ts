@@ -32,6 +32,15 @@ export interface SettleRequest {
   readonly subjects: readonly { readonly key: string; readonly charges: readonly Settlement[] }[];
 }
 
+/** What was reserved, as it was: whatever reserved or settles it can also release it. */
+export interface ReleaseRequest {
+  readonly id: ReservationId;
+  readonly subjects: readonly {
+    readonly key: string;
+    readonly charges: readonly { readonly spec: LimitSpec }[];
+  }[];
+}
+
 /** `readings` are in the order of the charges, as they stand after the decision. */
 export type ReserveOutcome = (
   | Verdict
@@ -69,8 +78,8 @@ export interface LimitStore {
   extend(request: ExtendRequest): Promise<ReserveOutcome>;
   /** Never refuses (L8). */
   settle(request: SettleRequest): Promise<SettleOutcome>;
-  /** Gives everything back. `actual` of the request is not looked at. */
-  release(request: SettleRequest): Promise<SettleOutcome>;
+  /** Gives everything back. */
+  release(request: ReleaseRequest): Promise<SettleOutcome>;
   /** Readings in the order asked for, over all subjects. Changes nothing. */
   read(requests: readonly ReadRequest[]): Promise<readonly LimitReading[]>;
   /**

@@ -28,6 +28,8 @@ const NOT_HTTP: Readonly<Record<string, string>> = {
   "chunks and a length": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: chunked\r\n${LENGTH}\r\n0\r\n\r\nGET /v1/models HTTP/1.1\r\n${HEAD}\r\n`,
   "an encoding that is not chunked": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: identity\r\n\r\n${CALL}`,
   "chunked twice": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n`,
+  "a call that is compressed and chunked": `POST ${CHAT} HTTP/1.1\r\n${HEAD}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n`,
+  "an upload that is compressed and chunked": `POST /v1/files HTTP/1.1\r\n${HEAD}transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`,
   "a length with a sign": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length: +${CALL.length}\r\n\r\n${CALL}`,
   "a length below zero": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length: -1\r\n\r\n${CALL}`,
   "a length beyond all numbers": `POST ${CHAT} HTTP/1.1\r\n${HEAD}content-length: 99999999999999999999999\r\n\r\n`,

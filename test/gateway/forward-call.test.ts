@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { OperationalError } from "../../src/core/operational-error.ts";
+import { NodeRequest } from "../../src/gateway/http-server/node-call.ts";
 import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
 import { rawCall } from "../support/http-client.ts";
 import { settledUse } from "../support/limits-page.ts";
@@ -59,4 +61,17 @@ test("forwardCall gives back what was granted to a client that went while it was
     ),
   );
   assert.equal(under.provider.stats.requests, 0);
+});
+
+test("forwardCall gives back what a call holds that cannot be sent after all (L7)", async (t) => {
+  const under = await startGatewayUnderTest({ yaml: YAML });
+  t.after(() => under.close());
+  t.mock.method(NodeRequest.prototype, "passBody", () => {
+    throw new OperationalError("invalid_request", "the body is not to be had");
+  });
+  const headers = { authorization: "Bearer key-of-alice", "content-type": "application/octet-stream" };
+  const answer = await rawCall(under.url, { path: "/v1/files", headers, body: "bytes" });
+  assert.equal(answer.status, 400);
+  const { requests, concurrency } = await settledUse(under.url, "key-of-alice");
+  assert.deepEqual([requests, concurrency, under.provider.stats.requests], [0, 0, 0]);
 });

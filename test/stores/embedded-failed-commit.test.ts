@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -8,6 +8,8 @@ import { Journal } from "../../src/stores/embedded/journal.ts";
 import { Gateway } from "../contract/gateway.ts";
 import { rolling } from "../contract/limit-specs.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { RecordingTelemetry } from "../support/recording-telemetry.ts";
+import { until } from "../support/until.ts";
 
 const LIMIT = rolling(100, 60_000);
 
@@ -48,4 +50,40 @@ test("EmbeddedLimitStore close ends also where nothing can be written (X6)", asy
   });
   await store.close();
   full.mock.restore();
+});
+
+test("EmbeddedLimitStore says once that it cannot write, and once that it can again (L12)", async (t) => {
+  const telemetry = new RecordingTelemetry();
+  const store = new EmbeddedLimitStore({ directory: temporaryDirectory(t), telemetry });
+  t.after(() => store.close());
+  const full = t.mock.method(Journal.prototype, "append", () => {
+    throw new Error("database or disk is full");
+  });
+  const gateway = new Gateway(store);
+  await assert.rejects(gateway.reserve([{ key: "alice", spec: LIMIT, hold: 1 }]));
+  await until(() => full.mock.callCount() >= 3);
+  full.mock.restore();
+  await until(() => telemetry.lines.length > 1);
+  assert.deepEqual(
+    telemetry.lines.map((line) => line.split(":")[0].split(" {")[0]),
+    ["error the embedded store cannot write", "info the embedded store can write again"],
+  );
+});
+
+test("EmbeddedLimitStore says in a sentence that its file is damaged, wherever it is (X3)", async (t) => {
+  const clock = new ManualClock();
+  for (const page of [0, 1, 2]) {
+    const directory = temporaryDirectory(t);
+    const store = new EmbeddedLimitStore({ directory, clock });
+    await new Gateway(store).reserve([{ key: "alice", spec: LIMIT, hold: 1 }]);
+    await store.close();
+    const file = openSync(join(directory, "sluice.db"), "r+");
+    writeSync(file, Buffer.alloc(4_096, 0xff), 0, 4_096, page * 4_096);
+    closeSync(file);
+    assert.throws(
+      () => new EmbeddedLimitStore({ directory, clock }),
+      { code: "store_unavailable", message: /^the store in / },
+      `page ${page}`,
+    );
+  }
 });

@@ -1,6 +1,7 @@
 import type { Ticket } from "../../src/core/fairness/lane.ts";
 import type { PermitRequest, RoomBounds } from "../../src/core/fairness/permit.ts";
-import { type Attempt, WaitingRoom } from "../../src/core/fairness/waiting-room.ts";
+import type { Attempt } from "../../src/core/fairness/permit-limits.ts";
+import { WaitingRoom } from "../../src/core/fairness/waiting-room.ts";
 import type { Priority } from "../../src/core/policy/policy.ts";
 
 /** A call on its way to a server with a few places. Sizes in weighted model tokens, whole numbers ≥ 1. */

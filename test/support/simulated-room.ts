@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { Ticket } from "../../src/core/fairness/lane.ts";
 import type { RoomBounds } from "../../src/core/fairness/permit.ts";
-import { type Attempt, WaitingRoom } from "../../src/core/fairness/waiting-room.ts";
+import type { Attempt } from "../../src/core/fairness/permit-limits.ts";
+import { WaitingRoom } from "../../src/core/fairness/waiting-room.ts";
 import type { LimitSpec } from "../../src/core/limits/limit-spec.ts";
 import type { Priority } from "../../src/core/policy/policy.ts";
 import type { ReserveOutcome } from "../../src/ports/limit-store.ts";

@@ -1,32 +1,15 @@
 import { neverFits } from "../limits/combine.ts";
 import type { Priority } from "../policy/policy.ts";
-import { aheadOf, asksForLess, callsAhead } from "./ahead.ts";
+import { aheadOf, callsAhead } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
-import { isServedBefore, type Lane, mayOvertake, Ticket } from "./lane.ts";
-import { MinimumShares } from "./minimum-shares.ts";
-import { bandOf, type PermitRequest, PRIORITIES, type RoomBounds, type Turned } from "./permit.ts";
+import { type Lane, mayOvertake, Ticket } from "./lane.ts";
+import { bandOf, type PermitRequest, type RoomBounds, type Turned } from "./permit.ts";
+import type { Attempt, PermitLimits } from "./permit-limits.ts";
 import { Places } from "./places.ts";
 import type { Flow } from "./service-order.ts";
 import { type Standing, standingIn, standingsOf } from "./standing.ts";
-
-/** What the room asks of the limits: synchronous. */
-export interface PermitLimits<Outcome> {
-  /** Holds everything that the call asks for, or nothing. `waits`: it is in the room already, where nobody reads the outcome of a refusal. */
-  reserve(request: PermitRequest, nowMs: number, waits: boolean): Attempt<Outcome>;
-  /** As `expectedWait` of core/limits. */
-  expectedWait(request: PermitRequest, ahead: readonly number[], serviceMs: number, nowMs: number): number;
-}
-
-export type Attempt<Outcome> =
-  | { readonly kind: "granted"; readonly outcome: Outcome }
-  | { readonly kind: "never_fits"; readonly outcome: Outcome }
-  /** `limiting` is the subject in whose way it is longest. */
-  | {
-      readonly kind: "refused";
-      readonly outcome: Outcome;
-      readonly waitMs: number;
-      readonly limiting: number;
-    };
+import { Turns } from "./turns.ts";
+import { withOne } from "./with-one.ts";
 
 export type Entry<Outcome, Waiter extends Ticket = Ticket> =
   /** `isCounted`: whether its service was counted, so that its correction is wanted. */
@@ -60,37 +43,13 @@ export interface WaitingOf<Waiter> {
   readonly first: readonly (Look & { readonly ticket: Waiter })[];
 }
 
-/** So many who are next in line are tried before a head that does not fit, besides the smallest of all. */
-const LOOKAHEAD = 4;
-
-/** A head that the limit under `key` has no room for yet. */
-interface Saved {
-  readonly head: Ticket;
-  readonly contest: Contest;
-  readonly key: string;
-}
-
-const NO_SAVED: readonly Saved[] = [];
 const NO_HEADS: readonly Ticket[] = [];
 
 const plainTicket = <Waiter extends Ticket>(request: PermitRequest, nowMs: number): Waiter =>
   new Ticket(request, nowMs) as Waiter;
 
-/** A list of one is made as such: one that grows is made for many. */
-function withOne<T>(list: T[] | undefined, one: T): T[] {
-  if (list === undefined) return [one];
-  if (list[list.length - 1] !== one) list.push(one);
-  return list;
-}
-
 /** A moving average over about ten calls. */
 const SERVICE_GAIN = 0.1;
-
-/** The order of the others does not matter. */
-function removeAt(contests: Contest[], index: number): void {
-  const last = contests.pop() as Contest;
-  if (index < contests.length) contests[index] = last;
-}
 
 /**
  * The waiting room: who may go next. Higher priorities first, inside a priority the flow that has been served least, inside a flow first come first
@@ -104,14 +63,9 @@ function removeAt(contests: Contest[], index: number): void {
  */
 export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
   readonly #limits: PermitLimits<Outcome>;
-  readonly #granted: (ticket: Waiter, outcome: Outcome) => void;
   readonly #ticketOf: (request: PermitRequest, nowMs: number) => Waiter;
   readonly #places = new Places();
-  readonly #shares = new MinimumShares(PRIORITIES.length);
-  #minShares: readonly number[] = PRIORITIES.map(() => 0);
-  /** Who may overtake: one list for all looks, which are many. */
-  readonly #found: Lane[] = [];
-  readonly #isInLine = (band: number): boolean => this.#places.inLine(band) > 0;
+  readonly #turns: Turns<Outcome, Waiter>;
 
   /**
    * `granted` is called while another method runs, and must not call the room. `ticketOf` makes the ticket of a call that has to wait, for an owner who keeps more
@@ -123,7 +77,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     ticketOf: (request: PermitRequest, nowMs: number) => Waiter = plainTicket,
   ) {
     this.#limits = limits;
-    this.#granted = granted;
+    this.#turns = new Turns(limits, granted, this.#places);
     this.#ticketOf = ticketOf;
   }
 
@@ -139,7 +93,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
 
   /** Serves a call at once where it fits and is not in front of anybody, else lets it wait if it can be served in time. */
   enter(request: PermitRequest, bounds: RoomBounds, nowMs: number): Entry<Outcome, Waiter> {
-    this.#minShares = bounds.minShares;
+    this.#turns.useMinShares(bounds.minShares);
     // The common case: nobody waits.
     let attempt = this.#places.waiting === 0 ? this.#limits.reserve(request, nowMs, false) : undefined;
     if (attempt?.kind === "granted") return { kind: "granted", outcome: attempt.outcome, isCounted: false };
@@ -153,7 +107,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
         attempt = this.#limits.reserve(request, nowMs, false);
         if (attempt.kind === "granted") {
           for (const head of overtaken) head.overtakeLeft -= request.size;
-          this.#count(flow, request.size);
+          this.#turns.count(flow, request.size);
           this.#places.contests.dropIdle(contest);
           return { kind: "granted", outcome: attempt.outcome, isCounted: true };
         }
@@ -170,7 +124,8 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
       return { kind: "turned", reason: turned, waitMs, outcome: attempt?.outcome };
     }
     const ticket = this.#ticketOf(request, nowMs);
-    this.#join(ticket, queued ?? this.#places.open(flow, contest), attempt, nowMs);
+    this.#places.join(ticket, queued ?? this.#places.open(flow, contest));
+    this.#turns.joined(ticket, attempt, nowMs);
     return { kind: "waiting", ticket, expectedMs };
   }
 
@@ -179,11 +134,11 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     const { lane } = ticket;
     if (lane === undefined) return;
     const wasHead = lane.head === ticket;
-    this.#remove(ticket);
+    this.#turns.remove(ticket);
     if (!wasHead) return;
     if (lane.length > 0 && lane.dueMs > 0) this.#places.wake(lane);
     // Those whom it held up may have held up others.
-    this.#dispatch(this.#places.contests.withRivals([lane.contest]), nowMs);
+    this.#turns.dispatch(this.#places.contests.withRivals([lane.contest]), nowMs);
   }
 
   /**
@@ -215,14 +170,14 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
         changed = withOne(changed, contest);
       }
     }
-    if (changed !== undefined) this.#dispatch(changed, nowMs);
+    if (changed !== undefined) this.#turns.dispatch(changed, nowMs);
   }
 
   /** Serves whoever can be by now. */
   pump(nowMs: number): void {
     const changed = this.#places.takeDueLanes(nowMs).map(({ contest }) => contest);
     changed.push(...this.#places.takeDueContests(nowMs));
-    this.#dispatch(changed, nowMs);
+    this.#turns.dispatch(changed, nowMs);
   }
 
   /** The first calls of a flow that wait, at most `max`, in the order in which they came, and how many wait in all. */
@@ -259,7 +214,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
    */
   #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): readonly Ticket[] | undefined {
     if (contest.shared.length === 0 || this.#places.waiting === 0) return NO_HEADS;
-    const isOwed = this.#owedBand(this.#places.contests.all) !== undefined;
+    const isOwed = this.#turns.owedBand(this.#places.contests.all) !== undefined;
     if (flow.band === 0 && !isOwed) return NO_HEADS;
     const heads: Ticket[] = [];
     for (const rival of this.#places.contests.rivalsOf(contest)) {
@@ -311,159 +266,5 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
       this.#places.bytes + request.bytes > bounds.bytesMax ||
       flow.bytes + request.bytes > bounds.bytesPerFlowMax;
     return isFull ? "queue_full" : undefined;
-  }
-
-  #join(ticket: Ticket, lane: Lane, attempt: Attempt<Outcome> | undefined, nowMs: number): void {
-    const { request } = ticket;
-    const { flow, contest } = lane;
-    this.#places.join(ticket, lane);
-    this.#shares.joined(flow.band, request.size);
-    if (lane.length > 1) return;
-    if (attempt?.kind === "refused") this.#blocked(lane, attempt, nowMs);
-    // Behind somebody who is waited for; where that is not so any more, its turn is now.
-    else if (contest.dueMs === 0) this.#places.setDue(contest, nowMs);
-  }
-
-  /** Serves who is next in these contests until nobody fits. What fits one may be the turn of somebody in another. */
-  #dispatch(changed: readonly Contest[], nowMs: number): void {
-    let saved: Saved[] | undefined;
-    const contests = this.#places.contests.withRivals(changed);
-    for (const contest of contests) this.#places.setDue(contest, 0);
-    for (;;) {
-      const lane = this.#next(contests);
-      if (lane === undefined) return;
-      const { contest, head } = lane;
-      const attempt = this.#try(lane, nowMs);
-      if (attempt.kind === "granted") {
-        for (const one of saved ?? NO_SAVED) {
-          if (!contest.shared.includes(one.key)) continue;
-          one.head.overtakeLeft -= head.request.size;
-          if (one.head.overtakeLeft <= 0) this.#close(contests, one);
-        }
-        continue;
-      }
-      if (lane.dueMs > 0) continue;
-      removeAt(contests, contests.indexOf(contest));
-      const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
-      const { key } = head.request.subjects[limiting];
-      this.#overtake(lane, key, nowMs);
-      if (contests.length === 0) return;
-      const one: Saved = { head, contest, key };
-      if (head.overtakeLeft > 0) saved = withOne(saved, one);
-      else this.#close(contests, one);
-    }
-  }
-
-  /** What is shared is saved for somebody: nobody else is served from it before. */
-  #close(contests: Contest[], { key, contest: first }: Saved): void {
-    for (let i = contests.length - 1; i >= 0; i--) {
-      const contest = contests[i];
-      if (!contest.shared.includes(key)) continue;
-      removeAt(contests, i);
-      if (contest.best() !== undefined) this.#places.setDue(contest, first.dueMs);
-    }
-  }
-
-  /** Who is next: one that is owed, or else the first. */
-  #next(contests: readonly Contest[]): Lane | undefined {
-    const owed = this.#owedBand(contests);
-    let best: Lane | undefined;
-    for (const contest of contests) {
-      const lane = owed === undefined ? contest.best() : contest.first(owed);
-      if (lane !== undefined && (best === undefined || isServedBefore(lane, best))) best = lane;
-    }
-    return best;
-  }
-
-  #owedBand(contests: readonly Contest[]): number | undefined {
-    for (let band = PRIORITIES.length - 1; band > 0; band--) {
-      if (this.#places.inLine(band) === 0) continue;
-      let best: Lane | undefined;
-      for (const contest of contests) {
-        const lane = contest.first(band);
-        if (lane !== undefined && (best === undefined || isServedBefore(lane, best))) best = lane;
-      }
-      if (best !== undefined && this.#shares.isOwed(band, best.head.request.size)) return band;
-    }
-    return undefined;
-  }
-
-  /** Serves smaller calls in front of a head that has to wait for room under `key`, as far as it can be asked to let them. */
-  #overtake(lane: Lane, key: string, nowMs: number): void {
-    const { contest, head } = lane;
-    if (!contest.mayAskForLess(head.request, key)) return;
-    // What is as large as something that did not fit does not fit either.
-    let failed = head.request.size;
-    while (head.overtakeLeft > 0) {
-      let served = false;
-      const others = this.#overtakers(lane);
-      for (const other of others) {
-        const { size } = other.head.request;
-        if (size >= failed || !asksForLess(other.head.request, head.request, key)) continue;
-        if (!mayOvertake(other.flow, size, lane)) continue;
-        const attempt = this.#try(other, nowMs);
-        if (attempt.kind === "granted") {
-          head.overtakeLeft -= size;
-          served = true;
-          break;
-        }
-        if (other.dueMs === 0) failed = size;
-      }
-      if (!served || contest.smallest.size === 0) return;
-    }
-  }
-
-  /** Those who are next in line behind a head, and the smallest. */
-  #overtakers({ contest, flow }: Lane): Lane[] {
-    const found = this.#found;
-    found.length = 0;
-    for (let band = flow.band; band < contest.ready.length && found.length < LOOKAHEAD; band++) {
-      const heap = contest.ready[band];
-      if (band !== flow.band && heap.first !== undefined) found.push(heap.first);
-      heap.next(LOOKAHEAD - found.length, found);
-    }
-    const smallest = contest.smallest.first;
-    if (smallest !== undefined && !found.includes(smallest)) found.push(smallest);
-    return found;
-  }
-
-  /** Serves the lane's head if it fits; else says what it waits for. */
-  #try(lane: Lane, nowMs: number): Attempt<Outcome> {
-    const { head, flow } = lane;
-    const attempt = this.#limits.reserve(head.request, nowMs, true);
-    if (attempt.kind === "granted") {
-      this.#remove(head);
-      this.#count(flow, head.request.size);
-      this.#granted(head as Waiter, attempt.outcome);
-    } else {
-      this.#blocked(lane, attempt, nowMs);
-    }
-    return attempt;
-  }
-
-  /** A head that waits for its own limits sleeps; one that waits for what is shared stays first in line. */
-  #blocked(lane: Lane, attempt: Attempt<Outcome>, nowMs: number): void {
-    const { request } = lane.head;
-    const waitMs = attempt.kind === "refused" ? Math.max(1, attempt.waitMs) : request.maxWaitMs;
-    if (attempt.kind === "refused" && request.isShared[attempt.limiting]) {
-      const { contest } = lane;
-      const dueMs = nowMs + waitMs;
-      if (contest.dueMs <= nowMs || dueMs < contest.dueMs) this.#places.setDue(contest, dueMs);
-      return;
-    }
-    this.#places.sleep(lane, nowMs + waitMs);
-  }
-
-  #remove(ticket: Ticket): void {
-    const { band } = (ticket.lane as Lane).flow;
-    this.#places.remove(ticket);
-    if (this.#places.orders[band].waiting === 0) this.#shares.emptied(band);
-  }
-
-  /** Counts a call that is served while others wait. */
-  #count(flow: Flow, size: number): void {
-    flow.unsettled += 1;
-    this.#places.recount(flow, size);
-    this.#shares.served(flow.band, size, this.#minShares, this.#isInLine);
   }
 }

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Transform } from "node:stream";
-import { OperationalError } from "../../core/operational-error.ts";
 import type { RawHeaders } from "../../ports/provider-format.ts";
 import type { RequestBody } from "../http-client/http-request.ts";
 import { bodyTooLarge, brokenOff } from "./body-errors.ts";
@@ -36,7 +35,6 @@ export class NodeRequest implements ClientRequest {
   }
 
   readBody(bytesMax: number): Promise<Buffer> {
-    this.#assertPlainCoding();
     this.#askForBody();
     const message = this.#message;
     return new Promise((resolve, reject) => {
@@ -64,7 +62,6 @@ export class NodeRequest implements ClientRequest {
     const announced = this.headers.get("content-length");
     if (announced === undefined && this.headers.get("transfer-encoding") === undefined) return null;
     if (announced === "0") return null;
-    this.#assertPlainCoding();
     this.#askForBody();
     let bytes = 0;
     const counted = new Transform({
@@ -87,16 +84,6 @@ export class NodeRequest implements ClientRequest {
 
   discard(): void {
     this.#message.resume();
-  }
-
-  /** Chunks are read and written anew; what else a body is wrapped in would be sent on without its name. */
-  #assertPlainCoding(): void {
-    const coding = this.headers.get("transfer-encoding");
-    if (coding === undefined || coding.toLowerCase() === "chunked") return;
-    throw new OperationalError(
-      "invalid_request",
-      "the body must not have a transfer encoding other than chunked",
-    );
   }
 
   #askForBody(): void {

@@ -117,17 +117,13 @@ export class PlainConnection implements ResponseOwner {
 
   /** Requests that came before their turn: one a turn of the event loop, so that others have theirs, and none while the client does not read its answers (S3). */
   #goOn(): void {
-    if (this.#rest === undefined) return;
-    if (this.#socket.writableNeedDrain) this.#socket.pause();
-    else setImmediate(this.#next);
+    if (this.#rest !== undefined) setImmediate(this.#next);
   }
 
   readonly #onData = (bytes: Buffer): void => {
     if (this.#state === "idle") {
-      if (this.#socket.writableNeedDrain) {
-        this.#keep(bytes);
-        this.#goOn();
-      } else this.#begin(bytes);
+      if (this.#socket.writableNeedDrain) this.#keep(bytes);
+      else this.#begin(bytes);
       return;
     }
     if (this.#state !== "open") return;

@@ -7,6 +7,7 @@ import type {
   ExtendRequest,
   LimitStore,
   ReadRequest,
+  ReleaseRequest,
   ReservationId,
   ReserveOutcome,
   ReserveRequest,
@@ -118,7 +119,7 @@ export class EmbeddedLimitStore implements LimitStore, ChangeListener {
     return outcome;
   }
 
-  async release(request: SettleRequest): Promise<SettleOutcome> {
+  async release(request: ReleaseRequest): Promise<SettleOutcome> {
     this.#assertUsable();
     const outcome = this.#table.release(request, this.#clock.nowMs());
     await this.#commit?.promise;

@@ -28,21 +28,11 @@ export class Journal {
 
   /** Throws an `OperationalError` `store_unavailable` where the folder cannot be used or another process uses it. */
   constructor(directory: string, durability: Durability) {
-    this.database = openDatabase(directory, durability);
-    const database = this.database;
-    const found = database.prepare("SELECT version, generation, folded_up_to FROM state").get();
-    if (found === undefined) database.prepare("INSERT INTO state VALUES (?, 0, 0)").run(JOURNAL_VERSION);
-    else if (found.version !== JOURNAL_VERSION) {
-      database.close();
-      throw new OperationalError(
-        "store_unavailable",
-        `${directory} was written by another version of Sluice (layout ${found.version}, this one reads ${JOURNAL_VERSION}): use another folder`,
-      );
-    }
-    this.#generation = Number(found?.generation ?? 0);
-    this.#foldedUpTo = Number(found?.folded_up_to ?? 0);
-    const last = database.prepare("SELECT max(sequence) AS sequence FROM journal").get();
-    this.#sequence = Math.max(this.#foldedUpTo, Number(last?.sequence ?? 0));
+    const { database, generation, foldedUpTo, sequence } = openJournal(directory, durability);
+    this.database = database;
+    this.#generation = generation;
+    this.#foldedUpTo = foldedUpTo;
+    this.#sequence = sequence;
     this.#insertRow = database.prepare("INSERT INTO journal VALUES (?, ?)");
     this.#insertPage = database.prepare("INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?)");
     this.#deleteRows = database.prepare(
@@ -51,8 +41,6 @@ export class Journal {
     this.#deletePages = database.prepare(
       "DELETE FROM snapshot WHERE rowid IN (SELECT rowid FROM snapshot WHERE generation <> ? LIMIT ?)",
     );
-    // Pages of a snapshot that was never finished.
-    database.prepare("DELETE FROM snapshot WHERE generation <> ?").run(this.#generation);
   }
 
   /** Everything there is, in the order in which it must be read. */
@@ -99,10 +87,18 @@ export class Journal {
   }
 }
 
-function openDatabase(directory: string, durability: Durability): DatabaseSync {
+interface OpenJournal {
+  readonly database: DatabaseSync;
+  readonly generation: number;
+  readonly foldedUpTo: number;
+  readonly sequence: number;
+}
+
+function openJournal(directory: string, durability: Durability): OpenJournal {
+  let database: DatabaseSync | undefined;
   try {
     makeDirectory(directory);
-    const database = new DatabaseSync(join(directory, "sluice.db"));
+    database = new DatabaseSync(join(directory, "sluice.db"));
     database.exec(`
       PRAGMA locking_mode = EXCLUSIVE;
       PRAGMA journal_mode = WAL;
@@ -112,15 +108,33 @@ function openDatabase(directory: string, durability: Durability): DatabaseSync {
       CREATE TABLE IF NOT EXISTS snapshot (generation INTEGER, page INTEGER, body BLOB NOT NULL, PRIMARY KEY (generation, page));
       CREATE TABLE IF NOT EXISTS state (version INTEGER NOT NULL, generation INTEGER NOT NULL, folded_up_to INTEGER NOT NULL);
     `);
-    return database;
+    return { database, ...stateOf(database) };
   } catch (cause) {
-    const isLocked = cause instanceof Error && /locked|busy/.test(cause.message);
+    database?.close();
+    const reason = cause instanceof Error ? cause.message : String(cause);
     throw new OperationalError(
       "store_unavailable",
-      isLocked
+      /locked|busy/.test(reason)
         ? `another process uses the store in ${directory}: an embedded store serves one process; use Redis for several`
-        : `the store in ${directory} cannot be opened: ${cause instanceof Error ? cause.message : cause}`,
+        : `the store in ${directory} cannot be opened: ${reason}`,
       { cause },
     );
   }
+}
+
+/** Where the journal is; a new one begins. */
+function stateOf(database: DatabaseSync): Omit<OpenJournal, "database"> {
+  const found = database.prepare("SELECT version, generation, folded_up_to FROM state").get();
+  if (found === undefined) database.prepare("INSERT INTO state VALUES (?, 0, 0)").run(JOURNAL_VERSION);
+  else if (found.version !== JOURNAL_VERSION) {
+    throw new Error(
+      `it was written by another version of Sluice (layout ${found.version}, this one reads ${JOURNAL_VERSION}): use another folder`,
+    );
+  }
+  const generation = Number(found?.generation ?? 0);
+  const foldedUpTo = Number(found?.folded_up_to ?? 0);
+  // Pages of a snapshot that was never finished.
+  database.prepare("DELETE FROM snapshot WHERE generation <> ?").run(generation);
+  const last = database.prepare("SELECT max(sequence) AS sequence FROM journal").get();
+  return { generation, foldedUpTo, sequence: Math.max(foldedUpTo, Number(last?.sequence ?? 0)) };
 }

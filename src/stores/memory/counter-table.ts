@@ -11,9 +11,11 @@ import {
 import { expectedWait } from "../../core/limits/expected-wait.ts";
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
 import { emptyState, isEmpty, type SubjectState } from "../../core/limits/subject-state.ts";
+import { withoutUse } from "../../core/limits/without-use.ts";
 import type {
   ExtendRequest,
   ReadRequest,
+  ReleaseRequest,
   ReservationId,
   ReserveOutcome,
   ReserveRequest,
@@ -108,7 +110,7 @@ export class CounterTable {
     return reservation === undefined ? "unknown" : "settled";
   }
 
-  release(request: SettleRequest, nowMs: number): SettleOutcome {
+  release(request: ReleaseRequest, nowMs: number): SettleOutcome {
     this.#nowMs = nowMs;
     const { id } = request;
     const reservation = this.reservations.find(id);
@@ -117,11 +119,7 @@ export class CounterTable {
       this.#close(id, nowMs);
       return "unknown";
     }
-    const subjects = request.subjects.map(({ key, charges }) => ({
-      key,
-      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
-    }));
-    this.#settle({ id, subjects }, reservation.holds, nowMs);
+    this.#settle({ id, subjects: withoutUse(request.subjects) }, reservation.holds, nowMs);
     return "settled";
   }
 

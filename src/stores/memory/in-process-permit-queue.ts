@@ -1,5 +1,6 @@
 import type { PermitRequest, RoomBounds } from "../../core/fairness/permit.ts";
-import { type Attempt, WaitingRoom } from "../../core/fairness/waiting-room.ts";
+import type { Attempt } from "../../core/fairness/permit-limits.ts";
+import { WaitingRoom } from "../../core/fairness/waiting-room.ts";
 import type { Priority } from "../../core/policy/policy.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ReserveOutcome } from "../../ports/limit-store.ts";
@@ -194,11 +195,7 @@ export class InProcessPermitQueue implements PermitQueue {
   /** Nobody wants what was granted. */
   #giveBack({ request }: WaitingHere): void {
     const { id, subjects, flow, priority, size } = request as PermitCall;
-    const nothing = subjects.map(({ key, charges }) => ({
-      key,
-      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
-    }));
-    this.#table.release({ id, subjects: nothing }, this.#clock.nowMs());
+    this.#table.release({ id, subjects }, this.#clock.nowMs());
     this.freed({
       keys: subjects.map(({ key }) => key),
       served: { flow, priority, correction: -size },

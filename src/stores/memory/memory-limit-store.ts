@@ -6,6 +6,7 @@ import type {
   ExtendRequest,
   LimitStore,
   ReadRequest,
+  ReleaseRequest,
   ReserveOutcome,
   ReserveRequest,
   SettleOutcome,
@@ -55,7 +56,7 @@ export class MemoryLimitStore implements LimitStore {
     return this.#table.settle(request, this.#clock.nowMs());
   }
 
-  async release(request: SettleRequest): Promise<SettleOutcome> {
+  async release(request: ReleaseRequest): Promise<SettleOutcome> {
     return this.#table.release(request, this.#clock.nowMs());
   }
 

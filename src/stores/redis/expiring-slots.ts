@@ -1,5 +1,5 @@
-import type { ReservationId, ReserveRequest, SettleRequest } from "../../ports/limit-store.ts";
-import { idName } from "./lost-reservations.ts";
+import type { ReleaseRequest, ReservationId, ReserveRequest } from "../../ports/limit-store.ts";
+import { idName } from "./unanswered.ts";
 
 /** Reservations expire after minutes or hours, so a second more does not matter. */
 const CHECK_MS = 1_000;
@@ -7,7 +7,7 @@ const CHECK_MS = 1_000;
 const TRIED_MS = 60_000;
 
 interface Slot {
-  readonly request: SettleRequest;
+  readonly request: ReleaseRequest;
   readonly untilMs: number;
 }
 
@@ -16,13 +16,13 @@ interface Slot {
  * docs) although its gateway lives on; since Redis acts only when asked, the process that made it asks. Time is `performance.now`.
  */
 export class ExpiringSlots {
-  readonly #giveUp: (request: SettleRequest) => Promise<unknown>;
+  readonly #giveUp: (request: ReleaseRequest) => Promise<unknown>;
   readonly #onGivenUp: () => void;
   readonly #open = new Map<string, Slot>();
   #timer: NodeJS.Timeout | undefined;
 
   /** `giveUp` may reject: then it is tried again. */
-  constructor(giveUp: (request: SettleRequest) => Promise<unknown>, onGivenUp: () => void) {
+  constructor(giveUp: (request: ReleaseRequest) => Promise<unknown>, onGivenUp: () => void) {
     this.#giveUp = giveUp;
     this.#onGivenUp = onGivenUp;
   }
@@ -33,14 +33,7 @@ export class ExpiringSlots {
       charges.some(({ spec }) => spec.algorithm === "concurrency"),
     );
     if (!blocks) return;
-    const settlements = subjects.map(({ key, charges }) => ({
-      key,
-      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
-    }));
-    this.#open.set(idName(id), {
-      request: { id, subjects: settlements },
-      untilMs: performance.now() + ttlMs,
-    });
+    this.#open.set(idName(id), { request: { id, subjects }, untilMs: performance.now() + ttlMs });
     this.#timer ??= setInterval(() => this.#check(), CHECK_MS).unref();
   }
 

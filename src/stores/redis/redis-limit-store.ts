@@ -1,11 +1,13 @@
 import type { Buffer } from "node:buffer";
 import type { LimitReading } from "../../core/limits/limit-spec.ts";
+import { withoutUse } from "../../core/limits/without-use.ts";
 import type { CalibrationStore } from "../../ports/calibration-store.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type {
   ExtendRequest,
   LimitStore,
   ReadRequest,
+  ReleaseRequest,
   ReservationId,
   ReserveOutcome,
   ReserveRequest,
@@ -15,7 +17,6 @@ import type {
 import type { Telemetry } from "../../ports/telemetry.ts";
 import { CallBatcher } from "./call-batcher.ts";
 import { ExpiringSlots } from "./expiring-slots.ts";
-import { LostReservations } from "./lost-reservations.ts";
 import { PlanEncoder } from "./plan-encoder.ts";
 import { joinOutcomes, joinReadings, joinSettled, type RealmPart, splitByRealm } from "./realm-split.ts";
 import { Realms } from "./realms.ts";
@@ -34,6 +35,7 @@ import {
   SETTLE_MODE,
 } from "./request-codec.ts";
 import { BEAT, CALIBRATION, READ, RESERVE, type RedisScript, ROOM, SETTLE } from "./scripts.ts";
+import { Unanswered } from "./unanswered.ts";
 
 export interface RedisLimitStoreOptions {
   readonly address: RedisAddress;
@@ -45,6 +47,8 @@ export interface RedisLimitStoreOptions {
   readonly clock: Clock | undefined;
 }
 
+/** A caller that repeats a reserve does it within this, and then the reservation is not lost. */
+const REPEAT_MS = 1_000;
 const NO_ID: ReservationId = { instance: 0, sequence: 0 };
 
 type Amounts = Pick<ReserveRequest, "id" | "ttlMs"> & { readonly step: number };
@@ -71,7 +75,8 @@ export class RedisLimitStore implements LimitStore {
   /** By realm. */
   readonly #reserves: readonly CallBatcher[];
   readonly #settles: readonly CallBatcher[];
-  readonly #lost: LostReservations;
+  /** Reserves of which nobody knows whether they were made: released, so that nothing stays held that nobody uses. */
+  readonly #lost: Unanswered<ReleaseRequest>;
   readonly #slots: ExpiringSlots;
   readonly #plans = new PlanEncoder();
   readonly #instances = new Set<number>();
@@ -98,9 +103,12 @@ export class RedisLimitStore implements LimitStore {
       realms.map((realm) => new CallBatcher((keys, args) => this.#run(realm, script, keys, args)));
     this.#reserves = batchers(RESERVE);
     this.#settles = batchers(SETTLE);
-    this.#lost = new LostReservations((request) => this.#end(request, SETTLE_MODE.release));
+    this.#lost = new Unanswered(async (request) => {
+      await this.#giveBack(request, SETTLE_MODE.release);
+      return true;
+    }, REPEAT_MS);
     this.#slots = new ExpiringSlots(
-      (request) => this.#end(request, SETTLE_MODE.giveUp),
+      (request) => this.#giveBack(request, SETTLE_MODE.giveUp),
       () => telemetry.count("reservation-unsettled"),
     );
     this.permits = options.realms === 1 ? this.#permitQueue() : undefined;
@@ -126,15 +134,15 @@ export class RedisLimitStore implements LimitStore {
   }
 
   settle(request: SettleRequest): Promise<SettleOutcome> {
-    this.#lost.forget(request.id);
+    this.#lost.take(request.id);
     this.#slots.closed(request.id);
     return this.#end(request, SETTLE_MODE.settle);
   }
 
-  release(request: SettleRequest): Promise<SettleOutcome> {
-    this.#lost.forget(request.id);
+  release(request: ReleaseRequest): Promise<SettleOutcome> {
+    this.#lost.take(request.id);
     this.#slots.closed(request.id);
-    return this.#end(withoutUse(request), SETTLE_MODE.release);
+    return this.#giveBack(request, SETTLE_MODE.release);
   }
 
   async read(requests: readonly ReadRequest[]): Promise<readonly LimitReading[]> {
@@ -183,7 +191,7 @@ export class RedisLimitStore implements LimitStore {
         try {
           await this.release(request);
         } catch {
-          this.#lost.add(request);
+          this.#lost.add(request.id, request);
         }
       },
       listen: (gateway, onMessage, lost) =>
@@ -194,7 +202,7 @@ export class RedisLimitStore implements LimitStore {
   async #hold(request: ReserveRequest, amounts: Amounts, force: Force): Promise<ReserveOutcome> {
     const parts = splitByRealm(request.subjects, this.#realms);
     const isNew = amounts.step === 0;
-    if (isNew) this.#lost.forget(request.id);
+    if (isNew) this.#lost.take(request.id);
     try {
       const outcome =
         parts.length === 1
@@ -203,7 +211,7 @@ export class RedisLimitStore implements LimitStore {
       if (outcome.kind === "admitted") this.#slots.opened(request);
       return outcome;
     } catch (error) {
-      if (isNew) this.#lost.add(withoutUse(request));
+      if (isNew) this.#lost.add(request.id, request);
       throw error;
     }
   }
@@ -228,9 +236,13 @@ export class RedisLimitStore implements LimitStore {
     const outcome = joinOutcomes(parts, holds);
     // An extension that was refused in one place stays held in the others until the call is settled: safe, and seldom.
     if (outcome.kind !== "admitted" && amounts.step === 0) {
-      await this.#end(withoutUse(request), SETTLE_MODE.release);
+      await this.#giveBack(request, SETTLE_MODE.release);
     }
     return outcome;
+  }
+
+  #giveBack({ id, subjects }: ReleaseRequest, mode: number): Promise<SettleOutcome> {
+    return this.#end({ id, subjects: withoutUse(subjects) }, mode);
   }
 
   async #end(request: SettleRequest, mode: number): Promise<SettleOutcome> {
@@ -287,15 +299,4 @@ async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]>
     if (result.status === "rejected") throw result.reason;
     return result.value;
   });
-}
-
-/** What releases a reservation. */
-function withoutUse({ id, subjects }: ReserveRequest | SettleRequest): SettleRequest {
-  return {
-    id,
-    subjects: subjects.map(({ key, charges }) => ({
-      key,
-      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
-    })),
-  };
 }

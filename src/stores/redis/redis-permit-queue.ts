@@ -4,7 +4,7 @@ import type { RoomBounds } from "../../core/fairness/permit.ts";
 import type { LimitSpec } from "../../core/limits/limit-spec.ts";
 import { OperationalError } from "../../core/operational-error.ts";
 import type { Priority } from "../../core/policy/policy.ts";
-import type { ReservationId, SettleRequest } from "../../ports/limit-store.ts";
+import type { ReleaseRequest } from "../../ports/limit-store.ts";
 import {
   type FreedRequest,
   LOOK_MAX,
@@ -14,7 +14,6 @@ import {
   type WaitingOfFlow,
   type WaitingPermit,
 } from "../../ports/permit-queue.ts";
-import { AbandonedCalls } from "./abandoned-calls.ts";
 import type { EncodedCall } from "./request-codec.ts";
 import {
   decodeEnterReply,
@@ -30,6 +29,7 @@ import {
   type RoomRequest,
 } from "./room-codec.ts";
 import { RoomRequests, TIMER_MS_MAX } from "./room-requests.ts";
+import { idName, Unanswered } from "./unanswered.ts";
 
 type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" }>;
 
@@ -44,7 +44,7 @@ export interface RoomLink {
   /** A call of this gateway is reserved now. */
   granted(call: PermitCall): void;
   /** Undoes a reservation that nobody wants any more, as soon as that is possible. Never rejects. */
-  release(request: SettleRequest): Promise<void>;
+  release(request: ReleaseRequest): Promise<void>;
   /** Delivers what is published to a gateway, until the next `listen` or `close`; `lost` is called when messages may have been missed. */
   listen(gateway: string, onMessage: (message: Buffer) => void, lost: () => void): Promise<void>;
 }
@@ -53,6 +53,8 @@ export interface RoomLink {
 const BEAT_MS = 1_000;
 /** A grant that was published before its call left is here by then. */
 const STRAGGLER_MS = 1_000;
+/** How soon after an answer was missed its call is looked for in the room: soon after Redis answers again, and seldom enough to be nothing to it while it does not. */
+const GHOST_MS = 250;
 const GATEWAY_MAX = 2 ** 48 - 1;
 
 interface Waiting {
@@ -68,9 +70,11 @@ interface Waiting {
   arrival: number;
   /** Nobody wants the permit any more. */
   hasLeft: boolean;
+  /** Its grant was heard. */
+  isGranted: boolean;
+  /** The room has said that it does not have it, so that its grant may be under way. */
+  isMissing: boolean;
 }
-
-const nameOf = ({ instance, sequence }: ReservationId) => `${instance}:${sequence}`;
 
 /**
  * One waiting room for all gateways on a Redis: `room.lua` decides, this keeps the gateway's own calls and their deadlines, is told of grants over a
@@ -84,9 +88,8 @@ export class RedisPermitQueue implements PermitQueue {
   /** Resolves when grants are heard; undefined while nobody listens. */
   #listening: Promise<void> | undefined;
   readonly #requests: RoomRequests;
-  readonly #abandoned = new AbandonedCalls<Waiting>(({ call }) =>
-    this.#requests.send(encodeLeave(call.id, false)),
-  );
+  /** Calls that nobody waits for any more, and that may wait in the room all the same: ghosts, that would hold up those behind them (Q5, Q7). */
+  readonly #abandoned = new Unanswered<Waiting>((waiting) => this.#layGhost(waiting), GHOST_MS);
   #beat: NodeJS.Timeout | undefined;
   /** Counts the calls that came to wait. */
   #arrivals = 0;
@@ -123,9 +126,11 @@ export class RedisPermitQueue implements PermitQueue {
       deadline: undefined,
       arrival: 0,
       hasLeft: false,
+      isGranted: false,
+      isMissing: false,
     };
     // Its grant may be heard before the reply that it waits.
-    const name = nameOf(call.id);
+    const name = idName(call.id);
     if (call.maxWaitMs > 0) this.#waiting.set(name, waiting);
     try {
       const reply = await this.#requests.send(encodeEnter(call, bounds, this.#link.encode(call)));
@@ -163,7 +168,7 @@ export class RedisPermitQueue implements PermitQueue {
   close(): void {
     this.#closed = true;
     this.#requests.close();
-    this.#abandoned.clear();
+    this.#abandoned.close();
     this.#giveUp("the store is closed");
   }
 
@@ -192,14 +197,15 @@ export class RedisPermitQueue implements PermitQueue {
   }
 
   #granted({ id, reply }: PublishedGrant): void {
-    const name = nameOf(id);
+    const name = idName(id);
     const waiting = this.#waiting.get(name);
     if (waiting === undefined) {
-      const abandoned = this.#abandoned.take(name);
+      const abandoned = this.#abandoned.take(id);
       if (abandoned !== undefined) void this.#release(abandoned, true);
       return;
     }
     this.#waiting.delete(name);
+    waiting.isGranted = true;
     clearTimeout(waiting.deadline);
     if (waiting.hasLeft) {
       void this.#release(waiting, true);
@@ -254,8 +260,16 @@ export class RedisPermitQueue implements PermitQueue {
   #abandon(name: string, waiting: Waiting): void {
     this.#forget(name, waiting);
     if (this.#closed) return;
-    this.#abandoned.add(name, waiting);
-    void this.#release(waiting, false);
+    if (!waiting.isGranted) this.#abandoned.add(waiting.call.id, waiting);
+    void this.#release(waiting, waiting.isGranted);
+  }
+
+  /** True once it is out of the room, and a grant that was under way by then would have been heard. */
+  async #layGhost(waiting: Waiting): Promise<boolean> {
+    const { isMissing } = waiting;
+    waiting.isMissing =
+      decodeLeft(await this.#requests.send(encodeLeave(waiting.call.id, false))) === undefined;
+    return isMissing || !waiting.isMissing;
   }
 
   #forget(name: string, waiting: Waiting): boolean {
@@ -265,12 +279,8 @@ export class RedisPermitQueue implements PermitQueue {
 
   /** Gives back what was granted (`isGranted`), or may have been, and lets the next one have it. */
   async #release({ call }: Waiting, isGranted: boolean): Promise<void> {
-    const { flow, priority, size } = call;
-    const subjects = call.subjects.map(({ key, charges }) => ({
-      key,
-      charges: charges.map(({ spec }) => ({ spec, actual: 0 })),
-    }));
-    await this.#link.release({ id: call.id, subjects });
+    const { flow, priority, size, subjects } = call;
+    await this.#link.release(call);
     if (this.#closed) return;
     this.freed({
       keys: subjects.map(({ key }) => key),

@@ -1,5 +1,5 @@
 --[[
-Whose turn it is: src/core/fairness/{minimum-shares,ahead,waiting-room}.ts in Redis, function by function.
+Whose turn it is: src/core/fairness/{minimum-shares,ahead,turns}.ts in Redis, function by function.
 ]]
 local LOOKAHEAD = 4
 -- Who asks.
@@ -74,7 +74,7 @@ local function count(flow, size)
   served(flow.band, size)
 end
 
--- waiting-room.ts
+-- turns.ts
 
 -- `among` are contests, by number; all of them where it is a function that finds them.
 local function owedBand(among)

@@ -207,7 +207,7 @@ do
   -- A key is kept for longer than it must be by this share, since telling Redis anew with every call when it expires costs as much as two GETs …
   local KEPT_LONGER = 1 / 8
   -- … and it is not told when that could be earlier, up to this.
-  local KEPT_TOO_LONG_MS = 600000
+  local KEPT_TOO_LONG_MS = 30000
   local keepText, keepTextMs
 
   keepUntil = function(untilMs, keptUntilMs)

@@ -73,3 +73,32 @@ for (const [by, request] of [
     assert.ok(tookMs >= stalledMsMax - 5 && tookMs < 3_000, `after ${tookMs} ms`);
   });
 }
+
+test("HttpServer cuts a client that does not read for stalledMsMax, however much queues up behind it (X3, S3)", async (t) => {
+  const stalledMsMax = 300;
+  let writer: NodeJS.Timeout | undefined;
+  const cut = Promise.withResolvers<void>();
+  const server = new HttpServer({ ...BOUNDS, stalledMsMax }, (_, response) => {
+    response.listen({ onDrain: () => {}, onGone: () => cut.resolve() });
+    response.writeHead(200, []);
+    const piece = Buffer.alloc(4_096, "x");
+    // Nobody waits for room here, as an exchange would.
+    writer = setInterval(() => {
+      for (let i = 0; i < 64; i++) response.write(piece);
+    }, 10);
+  });
+  const { port } = await server.listen("127.0.0.1", 0);
+  t.after(async () => {
+    clearInterval(writer);
+    const drained = server.drain();
+    server.destroy();
+    await drained;
+  });
+  const socket = connect({ host: "127.0.0.1", port });
+  socket.on("error", () => {});
+  t.after(() => socket.destroy());
+  socket.pause();
+  socket.write(PLAIN);
+  const late = new Promise<never>((_, reject) => setTimeout(reject, 3_000, new Error("not cut")).unref());
+  await Promise.race([cut.promise, late]);
+});

@@ -203,3 +203,19 @@ test("RedisPermitQueue looks at so many calls of a flow, however many wait (L12,
   assert.ok(many.sum <= few.sum + 10, `${few.sum} commands for 30, ${many.sum} for 330`);
   for (const { leave } of [...few.entries, ...many.entries]) leave();
 });
+
+test("RedisPermitQueue refuses at once while Redis is known not to answer, and opens no connection for it (L12)", async (t) => {
+  const { server, enter, store } = await setUp(t);
+  const clients = async () =>
+    String(await server.command("CLIENT", "LIST"))
+      .trim()
+      .split("\n").length;
+  const before = await clients();
+  await server.command("CLIENT", "PAUSE", "900", "ALL");
+  const reads = Array.from({ length: 3 }, () => store.read([{ key: "account=a", specs: [concurrency(1)] }]));
+  for (const read of reads) await assert.rejects(read, isUnavailable);
+  const started = performance.now();
+  for (let i = 0; i < 20; i++) await assert.rejects(enter(), isUnavailable);
+  assert.ok(performance.now() - started < 150, `${performance.now() - started} ms`);
+  assert.ok((await clients()) <= before);
+});
