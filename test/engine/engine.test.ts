@@ -5,6 +5,7 @@ import type { CallSize } from "../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../src/core/policy/compiled-policy.ts";
 import type { LimitRule, StoreFailurePolicy } from "../../src/core/policy/policy.ts";
 import type { Admission } from "../../src/engine/admission.ts";
+import { CallEstimates } from "../../src/engine/call-estimates.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
 import { ROOM } from "../support/limit-rules.ts";
@@ -276,5 +277,55 @@ test("Engine keeps a bounded number of steps for a store that is away, and count
   store.mode = "up";
   await engine.stop();
   assert.equal(telemetry.counted("reservation-unsettled"), calls - keptMax);
+  await stop();
+});
+
+test("HeldReservation ends each call that is learned from exactly once: with what it used, or by letting it go (E2)", async (t) => {
+  const learned = t.mock.method(CallEstimates.prototype, "learn");
+  const dropped = t.mock.method(CallEstimates.prototype, "dropped");
+  const { admit, stop } = await startEngine([rule({ name: "tokens-1m", meter: "tokens", limit: 1e6 })]);
+  type Held = Awaited<ReturnType<typeof admitted>>;
+  const endings: readonly (readonly [end: (held: Held) => Promise<void>, is: "learned" | "dropped"])[] = [
+    [(held) => held.settle(usage(90, 20), "reported"), "learned"],
+    [(held) => held.settle(usage(90, 20), "counted"), "dropped"],
+    [(held) => held.settle(usage(90, 20), "unseen"), "dropped"],
+    [(held) => held.settle(undefined), "dropped"],
+    [(held) => held.release(), "dropped"],
+  ];
+  for (const [end, is] of endings) {
+    learned.mock.resetCalls();
+    dropped.mock.resetCalls();
+    const held = await admitted(admit());
+    await end(held);
+    await held.settle(usage(1, 1), "reported");
+    await held.release();
+    assert.deepEqual(
+      [learned.mock.callCount(), dropped.mock.callCount()],
+      is === "learned" ? [1, 0] : [0, 1],
+    );
+  }
+  await stop();
+});
+
+test("HeldReservation learns from a call while it runs, and expects more of the next once it has outgrown its hold (E2)", async () => {
+  const { admit, amounts, stop } = await startEngine([
+    rule({ name: "output", meter: "output_tokens", limit: 1e9 }),
+  ]);
+  const size = { inputTokens: 100, outputTokensMax: undefined };
+  const heldNow = async () => {
+    const before = (await amounts())[0][1];
+    const held = await admitted(admit(size));
+    const after = (await amounts())[0][1];
+    await held.release();
+    return after - before;
+  };
+  for (let i = 0; i < 100; i++) await (await admitted(admit(size))).settle(usage(100, 20), "reported");
+  const before = await heldNow();
+  // None of them has ended: what is known is how far they have come.
+  const running = await Promise.all(Array.from({ length: 50 }, () => admitted(admit(size))));
+  for (const held of running) for (let tokens = 10; tokens <= 2_000; tokens += 10) await held.grow(tokens);
+  const meanwhile = await heldNow();
+  assert.ok(before < 100 && meanwhile > 500, `${before} before, ${meanwhile} while they run`);
+  for (const held of running) await held.release();
   await stop();
 });

@@ -8,6 +8,7 @@ import { EmbeddedLimitStore } from "../../src/stores/embedded/embedded-limit-sto
 import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
 import { bucket, concurrency, rolling } from "../contract/limit-specs.ts";
 import { permitQueueContract, Waiter } from "../contract/permit-queue.contract.ts";
+import { holdTime } from "../support/process-time.ts";
 
 permitQueueContract("MemoryLimitStore", async () => {
   const store = new MemoryLimitStore();
@@ -31,8 +32,7 @@ const WATCHED_MS = 5_000;
 
 /** A waiter on a store whose clock and timers only move when told to. */
 function timed(t: TestContext): Waiter {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: Date.UTC(2026, 0, 15, 12) });
-  t.mock.method(performance, "now", () => Date.now());
+  holdTime(t);
   const store = new MemoryLimitStore({ nowMs: () => Date.now() });
   t.after(() => store.close());
   return new Waiter(store, 101);
