@@ -6,6 +6,9 @@ import { bodyTooLarge, brokenOff } from "./body-errors.ts";
 import type { ClientRequest, ClientResponse, ResponseListener } from "./client-call.ts";
 import { RequestHeaders } from "./request-headers.ts";
 
+/** Of what nobody waits for any more. A function of the module: one made beside a body would keep that body. */
+const ignore = (): void => {};
+
 /** A request that `node:http` has parsed. */
 export class NodeRequest implements ClientRequest {
   readonly method: string;
@@ -40,20 +43,30 @@ export class NodeRequest implements ClientRequest {
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       let length = 0;
-      message.on("data", (chunk: Buffer) => {
+      // The message lives as long as the call, which may wait long and send other bytes than these: its listeners must not keep the body, nor the promise of it.
+      const stop = () => {
+        message.off("data", onData).off("end", onEnd).off("error", onError).off("close", onClose);
+        message.on("error", ignore);
+      };
+      const onData = (chunk: Buffer) => {
         length += chunk.length;
-        if (length > bytesMax) {
-          message.removeAllListeners("data");
-          reject(bodyTooLarge(bytesMax));
+        if (length <= bytesMax) {
+          chunks.push(chunk);
           return;
         }
-        chunks.push(chunk);
-      });
-      message.on("end", () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, length)));
-      message.on("error", (cause) => reject(brokenOff(cause)));
-      message.on("close", () => {
-        if (!message.complete) reject(brokenOff(undefined));
-      });
+        stop();
+        reject(bodyTooLarge(bytesMax));
+      };
+      const onEnd = () => {
+        stop();
+        resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, length));
+      };
+      const onError = (cause: unknown) => {
+        stop();
+        reject(brokenOff(cause));
+      };
+      const onClose = () => onError(undefined);
+      message.on("data", onData).on("end", onEnd).on("error", onError).on("close", onClose);
     });
   }
 

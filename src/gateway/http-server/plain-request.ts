@@ -51,7 +51,7 @@ export class PlainRequest implements ClientRequest {
     else if (!this.#isDiscarded) this.#keep(piece);
     if (this.#missing === 0) {
       this.#stream?.push(null);
-      this.#onEnd?.();
+      this.#end();
     }
     return taken;
   }
@@ -61,14 +61,21 @@ export class PlainRequest implements ClientRequest {
     if (this.#missing === 0 || this.#isBroken) return;
     this.#isBroken = true;
     this.#stream?.destroy(brokenOff(undefined));
-    this.#onEnd?.();
+    this.#end();
+  }
+
+  #end(): void {
+    const onEnd = this.#onEnd;
+    // It knows the promise of the body, and with that the body.
+    this.#onEnd = undefined;
+    onEnd?.();
   }
 
   readBody(bytesMax: number): Buffer | Promise<Buffer> {
     if (this.#bodyBytes > bytesMax) return Promise.reject(bodyTooLarge(bytesMax));
-    if (this.#missing === 0) return this.#whole();
+    if (this.#missing === 0) return this.#giveAway();
     return new Promise((resolve, reject) => {
-      const end = () => (this.#isBroken ? reject(brokenOff(undefined)) : resolve(this.#whole()));
+      const end = () => (this.#isBroken ? reject(brokenOff(undefined)) : resolve(this.#giveAway()));
       if (this.#isBroken) end();
       else this.#onEnd = end;
     });
@@ -77,11 +84,11 @@ export class PlainRequest implements ClientRequest {
   passBody(bytesMax: number): RequestBody {
     if (this.#bodyBytes > bytesMax) throw bodyTooLarge(bytesMax);
     if (this.#bodyBytes === 0) return null;
-    if (this.#missing === 0) return this.#whole();
+    if (this.#missing === 0) return this.#giveAway();
     const stream = new Readable({ read: () => {} });
     // Before the call is sent nobody else listens; what is wrong is seen then.
     stream.on("error", () => {});
-    const soFar = this.#whole();
+    const soFar = this.#giveAway();
     if (soFar.length > 0) stream.push(soFar);
     if (this.#isBroken) stream.destroy(brokenOff(undefined));
     this.#stream = stream;
@@ -103,10 +110,11 @@ export class PlainRequest implements ClientRequest {
     else this.#pieces = [piece];
   }
 
-  #whole(): Buffer {
-    if (this.#pieces === undefined) return this.#body;
-    this.#body = Buffer.concat(this.#pieces);
+  /** All that has come. The request lives as long as the call, which may wait long and send other bytes than these: it keeps none. */
+  #giveAway(): Buffer {
+    const body = this.#pieces === undefined ? this.#body : Buffer.concat(this.#pieces);
     this.#pieces = undefined;
-    return this.#body;
+    this.#body = NONE;
+    return body;
   }
 }
