@@ -77,7 +77,7 @@ const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 /** Each command is a list of steps; a step is the argument list of one run of Node. */
 const COMMANDS = {
   start: (args) => [["src/cli/main.ts", "start", ...args]],
-  sluice: (args) => [["src/cli/main.ts", ...args]],
+  sluice: (args) => [[join(ROOT, "src", "cli", "main.ts"), ...args]],
   test: (args) => [["scripts/test.ts", ...args]],
   check: () => [
     [bin("@biomejs/biome"), "check", "--error-on-warnings", "."],
@@ -90,9 +90,9 @@ const COMMANDS = {
   bench: (args) => [["bench/main.ts", ...args]],
 };
 
-async function run(node, args) {
+async function run(node, args, cwd) {
   const child = spawn(node, [...NODE_FLAGS, ...args], {
-    cwd: ROOT,
+    cwd,
     stdio: "inherit",
     env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}` },
   });
@@ -111,7 +111,9 @@ const [command, ...args] = process.argv.slice(2);
 if (!Object.hasOwn(COMMANDS, command)) fail(`usage: node scripts/run.mjs ${Object.keys(COMMANDS).join("|")}`);
 if (!isInstalled()) install();
 const node = runtime();
+// The files that `sluice` is given are named from where it is called; everything else is about this folder.
+const cwd = command === "sluice" ? process.cwd() : ROOT;
 for (const step of COMMANDS[command](args)) {
-  const code = await run(node, step);
+  const code = await run(node, step, cwd);
   if (code !== 0) process.exit(code);
 }

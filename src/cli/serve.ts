@@ -8,6 +8,7 @@ import { openSettingsFile, type SettingsFile } from "../config/watch-settings.ts
 import { OperationalError } from "../core/operational-error.ts";
 import { PrometheusTelemetry } from "../telemetry/prometheus-telemetry.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
+import { listenFailure } from "./listen-failure.ts";
 
 export interface ServeOptions {
   /** The demonstration where there is none. */
@@ -47,14 +48,8 @@ async function startOrExit(settings: Settings, telemetry: PrometheusTelemetry): 
   try {
     return await startGateway(settings, telemetry);
   } catch (error) {
-    const { host, port } = settings.listen;
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "EADDRINUSE")
-      fail(
-        `${host}:${port} is taken: another program listens there (see \`listen\` in the configuration, or --listen)`,
-      );
-    if (code === "EACCES" || code === "EADDRNOTAVAIL")
-      fail(`Sluice cannot listen on ${host}:${port}: ${String(code)}`);
+    const failure = listenFailure(error, settings.listen, "`listen` in the configuration, or --listen");
+    if (failure !== undefined) fail(failure);
     if (error instanceof OperationalError) fail(error.message);
     throw error;
   }

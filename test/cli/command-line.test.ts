@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { SluiceProcess } from "../support/sluice-process.ts";
 
@@ -117,6 +117,16 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
     }
   });
 
+  test("node scripts/run.mjs sluice takes names of files from where it is called", async () => {
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [join(import.meta.dirname, "..", "..", "scripts", "run.mjs"), "sluice", "check", basename(EXAMPLE)],
+      { cwd: dirname(EXAMPLE), env: { ...process.env, ...KEYS }, encoding: "utf8" },
+    );
+    assert.equal(status, 0);
+    assert.match(stdout, /is valid/);
+  });
+
   test("--version says which one it is", async () => {
     const { code, stdout } = await run(["--version"]);
     assert.equal(code, 0);
@@ -130,6 +140,8 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
       ["serve"],
       ["serve", "--config", EXAMPLE, "--listen", "x"],
       ["replay-provider", "--limits", "x"],
+      ["replay-provider", "--port", "99999"],
+      ["replay-provider", "--port", "abc"],
     ]) {
       const { code, stderr } = await run(args, KEYS);
       assert.equal(code, 2, args.join(" "));
@@ -165,15 +177,20 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
     assert.equal(await process.exitCode(), 0, process.stderr);
   });
 
-  test("start says in a sentence that a port is taken, and exits with 1", async () => {
+  test("start and replay-provider say in a sentence that a port is taken, and exit with 1", async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     const address = taken.address();
     assert.ok(typeof address === "object" && address !== null);
-    const { code, stderr } = await run(["start", "--listen", `127.0.0.1:${address.port}`], KEYS);
+    for (const args of [
+      ["start", "--listen", `127.0.0.1:${address.port}`],
+      ["replay-provider", "--port", String(address.port)],
+    ]) {
+      const { code, stderr } = await run(args, KEYS);
+      assert.equal(code, 1);
+      assert.match(stderr, /is taken/);
+      assert.doesNotMatch(stderr, /^\s+at /m);
+    }
     taken.close();
-    assert.equal(code, 1);
-    assert.match(stderr, /is taken/);
-    assert.doesNotMatch(stderr, /^\s+at /m);
   });
 });

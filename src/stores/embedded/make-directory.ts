@@ -1,10 +1,10 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 const codeOf = (error: unknown) => (error instanceof Error && "code" in error ? error.code : undefined);
 
 /**
- * Makes a folder, and those above it that are missing; one that is there is left as it is. Throws the system's error. Not `recursive: true`, which tries for ever
+ * Makes a folder, and those above it that are missing; one that is there is left as it is. Throws an error with a sentence where a file stands in its way, or the system's. Not `recursive: true`, which tries for ever
  * where a file system has no folders to make (`/proc`; seen with Node 24).
  */
 export function makeDirectory(path: string): void {
@@ -13,7 +13,9 @@ export function makeDirectory(path: string): void {
     return;
   } catch (error) {
     const code = codeOf(error);
-    if (code === "EEXIST") return;
+    if (code === "EEXIST" && statSync(path).isDirectory()) return;
+    if (code === "EEXIST" || code === "ENOTDIR")
+      throw new Error("its place is taken by a file", { cause: error });
     const parent = dirname(path);
     if (code !== "ENOENT" || parent === path) throw error;
     makeDirectory(parent);
