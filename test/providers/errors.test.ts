@@ -91,6 +91,24 @@ describe("refusal", () => {
     }
   });
 
+  test("is not waited for by an SDK for longer than a minute, and says all the same when to come back (L3)", async () => {
+    const later = { ...retryable, retryAfterMs: 60_001 };
+    for (const format of [openaiFormat, anthropicFormat]) {
+      const { headers } = format.refusal(later, "r");
+      assert.equal(headers[headers.indexOf("retry-after") + 1], "61");
+      assert.equal(headers[headers.indexOf("x-should-retry") + 1], "false");
+      const soon = format.refusal({ ...retryable, retryAfterMs: 60_000 }, "r");
+      assert.equal(soon.headers.includes("x-should-retry"), false);
+    }
+    const openai = await openaiError(openaiFormat.refusal(later, "req-1"));
+    assert.ok(openai.error instanceof OpenAI.RateLimitError);
+    assert.equal(openai.error.code, later.code);
+    assert.equal(openai.calls, 1);
+    const anthropic = await anthropicError(anthropicFormat.refusal(later, "req-1"));
+    assert.ok(anthropic.error instanceof Anthropic.RateLimitError);
+    assert.equal(anthropic.calls, 1);
+  });
+
   test("says the wait in whole seconds, rounded up, and in milliseconds (L3)", () => {
     for (const format of [openaiFormat, anthropicFormat]) {
       const { status, headers } = format.refusal({ ...retryable, retryAfterMs: 1000.2 }, "r");

@@ -5,11 +5,15 @@ import { type JsonObject, parseJsonObject } from "./body-json.ts";
 /** Refusals that no second try changes. */
 const TERMINAL: ReadonlySet<RefusalCode> = new Set(["budget_exceeded", "request_too_large_for_limit"]);
 
-/** `retry-after` in whole seconds and `retry-after-ms`, both rounded up; `x-should-retry: false` where trying again makes no sense (SDKs obey it before all else). */
-export function refusalRetryHeaders(refusal: Refusal): RawHeaders {
-  const headers = retryAfterHeaders(refusal.retryAfterMs);
-  if (refusal.retryAfterMs === undefined || TERMINAL.has(refusal.code))
+/** Beyond this an SDK that obeys would sleep without a word, and one that does not would try again in a moment for nothing (docs/decisions/0017). */
+const SDK_WAIT_MS_MAX = 60_000;
+
+/** `retry-after` in whole seconds and `retry-after-ms`, both rounded up; `x-should-retry: false`, which SDKs obey before all else, where trying again makes no sense, or not soon. */
+export function refusalRetryHeaders({ code, retryAfterMs }: Refusal): RawHeaders {
+  const headers = retryAfterHeaders(retryAfterMs);
+  if (retryAfterMs === undefined || retryAfterMs > SDK_WAIT_MS_MAX || TERMINAL.has(code)) {
     headers.push("x-should-retry", "false");
+  }
   return headers;
 }
 
