@@ -23,13 +23,14 @@ function forCalls(fast: readonly string[], general: string): RedisScript {
   return assemble(read("subject-state.lua"), ...fast.map(read), begin, ...rest, "end", read("calls.lua"));
 }
 
-export const RESERVE = forCalls(["reserve-fast.lua"], "reserve.lua");
-export const SETTLE = forCalls(["tombstones.lua", "settle-fast.lua"], "settle.lua");
+export const RESERVE = forCalls(["fast-walk.lua", "reserve-fast.lua"], "reserve.lua");
+export const SETTLE = forCalls(["tombstones.lua", "fast-walk.lua", "settle-fast.lua"], "settle.lua");
 export const ROOM = assemble(
   read("room-keys.lua"),
   read("subject-state.lua"),
   "local attemptFast",
   "do",
+  read("fast-walk.lua"),
   read("reserve-fast.lua"),
   "attemptFast = fast",
   "end",
