@@ -3,7 +3,7 @@ import type { RunningOutput } from "../core/estimate/running-output.ts";
 import type { Usage } from "../core/estimate/usage.ts";
 import { serviceOf } from "../core/fairness/service.ts";
 import { actualsFor, type CallCharges, type CallSize, costOfCall } from "../core/policy/charges.ts";
-import { cuttingRule, extensionFor } from "../core/policy/hold-extension.ts";
+import { cuttingRule, extensionFor, outputBefore } from "../core/policy/hold-extension.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 import type { BudgetAlerts } from "./budget-alerts.ts";
 import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
@@ -78,7 +78,7 @@ export class HeldReservation implements Reservation {
     this.#size = size;
     this.#charges = charges;
     this.#held = held;
-    this.#hold = new GrowingHold(charges.outputTokensHeld, charges.outputTokensMax);
+    this.#hold = new GrowingHold(outputBefore(charges), charges.outputTokensMax);
     this.#running = observers.estimates.begin(call, size);
   }
 
@@ -137,7 +137,8 @@ export class HeldReservation implements Reservation {
     { step, outputTokens }: HoldExtension,
     inputTokens: number | undefined,
   ): Promise<Refusal | undefined> {
-    const subjects = extensionFor(this.#charges, outputTokens, inputTokens);
+    const from = this.#hold.heldTokens;
+    const subjects = extensionFor(this.#charges, { from, to: from + outputTokens }, inputTokens);
     if (subjects.every(({ charges }) => charges.every(({ need }) => need === 0))) {
       this.#hold.extended();
       return undefined;

@@ -8,20 +8,21 @@ import { until } from "../support/until.ts";
 
 const LIMIT = 2_000;
 const WRITTEN = 4_000;
-const plan = (name: string, onExhausted: string) => `
+const plan = (name: string, onExhausted: string, part = "") => `
   ${name}:
     when_limited: reject
     limits:
-      - { meter: tokens, limit: ${LIMIT}, per: 1h, on_exhausted: ${onExhausted} }`;
+      - { meter: tokens, limit: ${LIMIT}, per: 1h, on_exhausted: ${onExhausted}${part} }`;
 
 const YAML = `
-plans:${plan("cut", "cut")}${plan("on", "continue")}
+plans:${plan("cut", "cut")}${plan("on", "continue")}${plan("after", "cut", ", reserve: none")}
 identity:
   keys:
     - { key: key-cut-openai, user: cut1, plan: cut }
     - { key: key-cut-responses, user: cut2, plan: cut }
     - { key: key-cut-anthropic, user: cut3, plan: cut }
     - { key: key-of-on, user: on, plan: on }
+    - { key: key-of-ann, user: ann, plan: after }
     - { key: key-of-slow, user: slow, plan: on }
 `;
 
@@ -82,6 +83,21 @@ describe("the gateway with streams that outgrow their hold", () => {
     assert.ok(failure instanceof Anthropic.APIError, String(failure));
     assert.match(String(failure), /tokens-1h/);
     cutAt(await settled("key-cut-anthropic"));
+  });
+
+  test("a limit that holds nothing (reserve: none) and cuts ends the stream that uses it up, and not one that stays below (L8)", async () => {
+    const write = async (tokens: number) => {
+      const stream = await openai("key-of-ann").chat.completions.create(
+        { model: "gpt-4o-mini", messages, stream: true },
+        { headers: { ...REPLAY, "x-replay-output-tokens": String(tokens) } },
+      );
+      for await (const _ of stream);
+    };
+    await write(LIMIT / 8);
+    const before = await settled("key-of-ann");
+    assert.ok(before > 0 && before < LIMIT / 4, `${before} used`);
+    await assert.rejects(write(WRITTEN), /tokens-1h/);
+    cutAt(await settled("key-of-ann"));
   });
 
   test("a limit that says continue lets the stream end, and owes what it used beyond the limit (L8)", async () => {

@@ -29,7 +29,7 @@ export class GrowingHold {
   #isUnderWay = false;
   #isExhausted = false;
 
-  /** What was held at admission, and the call's own maximum over all answers, where it has one: non-negative integers. */
+  /** What was held at admission (less where its limits want to be asked earlier), and the call's own maximum over all answers, where it has one: non-negative integers. */
   constructor(heldTokens: number, outputTokensMax: number | undefined) {
     this.#heldTokens = heldTokens;
     this.#maxTokens = outputTokensMax ?? Number.POSITIVE_INFINITY;

@@ -6,7 +6,12 @@ import { limitsOf } from "../../../src/core/policy/applying-rules.ts";
 import type { CallTarget } from "../../../src/core/policy/call-target.ts";
 import { actualsFor, type CallSize, chargesFor } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy } from "../../../src/core/policy/compiled-policy.ts";
-import { cuttingRule, extensionFor } from "../../../src/core/policy/hold-extension.ts";
+import {
+  cuttingRule,
+  extensionFor,
+  type OutputGrowth,
+  outputBefore,
+} from "../../../src/core/policy/hold-extension.ts";
 import type { Caller, LimitRule } from "../../../src/core/policy/policy.ts";
 import { completeRates, flatPrice, type ModelPrice } from "../../../src/core/price/model-price.ts";
 import type { PriceSource } from "../../../src/core/price/price-book.ts";
@@ -272,9 +277,10 @@ test("extensionFor holds more on the limits that count output and do not hold th
     ],
     [tokens(5_000, { scope: ["global"] })],
   );
-  const extended = (size: CallSize) => {
+  const extended = (size: CallSize, growth: Partial<OutputGrowth> = {}) => {
     const held = chargesFor(policy, ALICE, CHAT, size, NOW_MS);
-    const extension = extensionFor(held, 101);
+    const from = held.outputTokensHeld;
+    const extension = extensionFor(held, { from, to: from + 101, ...growth });
     assert.deepEqual(
       extension.map(({ key, charges }) => [key, charges.map(({ spec }) => spec)]),
       held.subjects.map(({ key, charges }) => [key, charges.map(({ spec }) => spec)]),
@@ -282,11 +288,32 @@ test("extensionFor holds more on the limits that count output and do not hold th
     return extension.map(({ charges }) => charges.map(({ hold, need }) => `${hold}/${need}`));
   };
   const others = ["0/0", "0/0", "0/0", "101/101", "152/152"];
-  assert.deepEqual(extended({ ...SIZE, outputTokensMax: 500 }), [
-    [...others, "0/0", "0/0", "0/1"],
+  const held = 500;
+  const sized = { ...SIZE, outputTokensMax: 5_000, outputTokensExpected: held };
+  // What is only watched must have room for all of the call, its input included.
+  const watched = `0/${SIZE.inputTokens + held + 101}`;
+  assert.deepEqual(extended(sized), [[...others, "0/0", "0/0", watched], ["101/101"]]);
+  const open = { ...sized, outputTokensMax: undefined };
+  assert.deepEqual(extended(open), [[...others, "101/101", "0/0", watched], ["101/101"]]);
+  // Before the hold is full nothing is held on top, and beyond it only what is.
+  const none = ["0/0", "0/0", "0/0", "0/0", "0/0", "0/0", "0/0"];
+  assert.deepEqual(extended(open, { from: 0, to: 64 }), [[...none, "0/164"], ["0/0"]]);
+  assert.deepEqual(extended(open, { from: 400, to: held }), [[...none, "0/600"], ["0/0"]]);
+  assert.deepEqual(extended(open, { from: 400, to: held + 101 }), [
+    [...others, "101/101", "0/0", watched],
     ["101/101"],
   ]);
-  assert.deepEqual(extended(SIZE), [[...others, "101/101", "0/0", "0/1"], ["101/101"]]);
+});
+
+test("outputBefore is what is held, or nothing where a limit that holds nothing watches the stream", () => {
+  const before = (part: Partial<LimitRule>) =>
+    outputBefore(
+      chargesFor(policyOf([tokens(9_000, part)]), ALICE, CHAT, { ...SIZE, outputTokensMax: 70 }, NOW_MS),
+    );
+  assert.equal(before({ onExhausted: "cut" }), 70);
+  assert.equal(before({ reserve: "none" }), 70);
+  assert.equal(before({ reserve: "none", onExhausted: "cut", mode: "shadow" }), 70);
+  assert.equal(before({ reserve: "none", onExhausted: "cut" }), 0);
 });
 
 test("cuttingRule names the first limit that cuts and is used up, and none where only others are", () => {
@@ -297,17 +324,17 @@ test("cuttingRule names the first limit that cuts and is used up, and none where
     tokens(3_000, { onExhausted: "cut" }),
     tokens(2_000, { onExhausted: "cut", reserve: "none" }),
   ]);
-  const held = chargesFor(policy, ALICE, CHAT, SIZE, NOW_MS);
-  const extension = extensionFor(held, 100);
+  const held = chargesFor(policy, ALICE, CHAT, { ...SIZE, outputTokensExpected: 400 }, NOW_MS);
+  const extension = extensionFor(held, { from: 400, to: 500 });
   const cut = (...remaining: readonly number[]) =>
     cuttingRule(
       held,
       extension,
       remaining.map((left) => ({ used: 0, held: 0, remaining: left, moreInMs: 0, fullInMs: 0 })),
     )?.name;
-  assert.equal(cut(0, 0, 0, 100, 1), undefined);
-  assert.equal(cut(0, 0, 0, 99, 1), "tokens-3000");
-  assert.equal(cut(0, 500, 500, 500, 0), "tokens-2000");
+  assert.equal(cut(0, 0, 0, 100, 600), undefined);
+  assert.equal(cut(0, 0, 0, 99, 600), "tokens-3000");
+  assert.equal(cut(0, 500, 500, 500, 599), "tokens-2000");
   assert.equal(cut(0, -5, 500, -5, -5), "tokens-3000");
 });
 

@@ -101,7 +101,9 @@ test("extensionFor holds the price of more output in the tier of the whole input
     const heldFor = (inputTokens: number, said?: number) => {
       const size = { inputTokens, outputTokensMax: undefined, outputTokensExpected: 10 };
       const charges = chargesFor(policyOf(rules, priced(price)), ALICE, CHAT, size, NOW_MS);
-      return extensionFor(charges, 100, said).flatMap((subject) => subject.charges.map(({ hold }) => hold));
+      return extensionFor(charges, { from: 10, to: 110 }, said).flatMap((subject) =>
+        subject.charges.map(({ hold }) => hold),
+      );
     };
     const paid = (usdPerMillion: number) => (100 * usdPerMillion * 1_000 * paidBasisPoints) / 10_000;
     assert.deepEqual(heldFor(1_000), [paid(10), paid(80), 0]);
@@ -149,7 +151,7 @@ test("a call is held in the tier that it asks for, and settled in the one that t
   assert.equal(settled("flex"), usual / 2);
   assert.equal(settled("auto", "priority"), usual * 1.75);
   assert.equal(settled("priority", "unheard-of"), usual);
-  const [slice] = extensionFor(chargesOf("flex", 1_001), 100)[0].charges;
+  const [slice] = extensionFor(chargesOf("flex", 1_001), { from: 100, to: 200 })[0].charges;
   assert.equal(slice.hold, paid(1_000_000));
 });
 
@@ -171,8 +173,12 @@ test("a hold and its extensions never come to less than the call costs, nor to m
       const charges = chargesFor(policyOf([cost(1e6 * USD)], priced(price)), ALICE, CHAT, size, NOW_MS);
       const holdOf = (subjects: typeof charges.subjects) => subjects[0].charges[0].hold;
       let held = holdOf(charges.subjects);
-      for (const slice of slices) held += holdOf(extensionFor(charges, slice));
-      const outputTokens = slices.reduce((sum, slice) => sum + slice, 7);
+      let outputTokens = 7;
+      for (const slice of slices) {
+        const from = outputTokens;
+        outputTokens += slice;
+        held += holdOf(extensionFor(charges, { from, to: outputTokens }));
+      }
       const whole = costOf(price, { inputTokens, outputTokens });
       assert.ok(held >= whole && held <= whole + slices.length, `${held} of ${whole}`);
     }),
