@@ -82,8 +82,15 @@ function holdsOf(
 /** `sluice estimate FILE`: what a request body is estimated to use, what it costs, and what a plan's limits would hold for it. Returns the exit code. */
 export async function estimate(file: string, flags: EstimateFlags): Promise<number> {
   const settings = await settingsOf(flags.config);
-  if (flags.plan !== undefined && settings?.policy.plans.has(flags.plan) !== true) {
-    fail(`--plan ${flags.plan}: no plan of the configuration`, EXIT_CODE.invalid);
+  if (flags.plan !== undefined && settings === undefined) {
+    fail("--plan: the plans are in the configuration, so --config is needed, too", EXIT_CODE.invalid);
+  }
+  if (flags.plan !== undefined && settings?.policy.plans.has(flags.plan) === false) {
+    const known = [...settings.policy.plans.keys()].join(", ");
+    fail(
+      `--plan: there is no plan "${flags.plan}" in ${flags.config}; there are: ${known}`,
+      EXIT_CODE.invalid,
+    );
   }
   const body = bodyFrom(file);
   const endpoint = (flags.endpoint as EstimatedEndpoint | undefined) ?? endpointOf(body);
@@ -92,7 +99,10 @@ export async function estimate(file: string, flags: EstimateFlags): Promise<numb
     const call = format.parseCall(endpoint, body);
     const { inputTokens, outputTokensMax } = call.estimate;
     const providers = settings === undefined ? [] : [...settings.providers.values()];
-    const account = providers.find((provider) => provider.format === format.name)?.accounts[0]?.id;
+    const account =
+      settings === undefined
+        ? format.name
+        : providers.find((provider) => provider.format === format.name)?.accounts[0]?.id;
     const catalogue = new GenaiPriceCatalogue({
       providers,
       file: settings?.pricesFile,

@@ -65,7 +65,7 @@ export function explainRule(rule: LimitRule): string {
     weightsText(rule),
     RESERVE[rule.reserve],
     rule.mode === "shadow" ? "SHADOW: only reported, never refused by" : undefined,
-    STORE_FAILURE[rule.onStoreFailure],
+    rule.mode === "shadow" ? undefined : STORE_FAILURE[rule.onStoreFailure],
     rule.alertsAt?.length ? `alerts at ${rule.alertsAt.join(", ")} %` : undefined,
     rule.onExhausted === "cut" ? "ends a stream that uses it up" : undefined,
   ];

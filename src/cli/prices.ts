@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { PROVIDER_FORMATS } from "../compose.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
@@ -109,26 +110,32 @@ function shownPrices(
   const providers = settings === undefined ? [] : [...settings.providers.values()];
   const catalogue = new GenaiPriceCatalogue({ providers, file: fileOf(settings), telemetry });
   const book = new PriceBook(settings?.prices ?? NO_PRICES, (name, of) => catalogue.historyOf(name, of));
-  const accounts =
-    settings === undefined
-      ? [provider ?? ""]
-      : providers
-          .filter(({ name }) => provider === undefined || name === provider)
-          .flatMap(({ accounts: all }) => all.map(({ id }) => id));
-  return accounts.flatMap((account) => {
-    const quote = book.quote(account, model, Date.now());
-    if (quote.kind === "unknown") return [];
-    const name = account.split("/", 1)[0];
-    const found = catalogue.find(name, model);
-    return [
-      {
-        account: account === "" ? (found?.provider.id ?? "") : account,
-        quote,
-        history: catalogue.historyOf(name, model) ?? [],
-        unbilled: found === undefined ? [] : unbilledFields(found.model),
-      },
-    ];
-  });
+  const shownOn = (accounts: readonly string[]) =>
+    accounts.flatMap((account) => {
+      const quote = book.quote(account, model, Date.now());
+      if (quote.kind === "unknown") return [];
+      const name = account.split("/", 1)[0];
+      const found = catalogue.find(name, model);
+      return [
+        {
+          account: account === "" ? (found?.provider.id ?? "") : account,
+          quote,
+          history: catalogue.historyOf(name, model) ?? [],
+          unbilled: found === undefined ? [] : unbilledFields(found.model),
+        },
+      ];
+    });
+  if (settings === undefined) {
+    if (provider !== undefined) return shownOn([provider]);
+    // Not every model's name tells whose it is.
+    const named = shownOn([""]);
+    return named.length > 0 ? named : shownOn(Object.keys(PROVIDER_FORMATS));
+  }
+  return shownOn(
+    providers
+      .filter(({ name }) => provider === undefined || name === provider)
+      .flatMap(({ accounts }) => accounts.map(({ id }) => id)),
+  );
 }
 
 function showText(model: string, { account, quote, history, unbilled }: Shown): string {

@@ -34,7 +34,8 @@ export function checkAlerts(file: RawMap, report: Report): void {
     (range): range is string => typeof range === "string" && parseCidr(range) !== undefined,
   );
   if (addressMatcher(ranges)(literal)) return;
-  const message = "this is no public address: it is only called where allow_addresses has it";
+  const message =
+    "this is no public address: it is only called where `alerts.webhook.allow_addresses` has it";
   report({ path: ["alerts", "webhook", "url"], message });
 }
 

@@ -141,7 +141,8 @@ const MIN_SHARES_MAX = 0.9;
 function checkMinShares(file: RawMap, report: Report): void {
   const shares = { ...MIN_SHARE_DEFAULTS, ...asMap(file.min_share) };
   const sum = Object.values(shares).reduce<number>((all, share) => all + Number(share), 0);
-  if (sum <= MIN_SHARES_MAX) return;
+  // What is no number is told where it stands.
+  if (!(sum > MIN_SHARES_MAX)) return;
   const message = `all shares together are ${Math.round(100 * sum)} %; allowed: up to ${100 * MIN_SHARES_MAX} %, the defaults (${Object.entries(
     MIN_SHARE_DEFAULTS,
   )

@@ -3,9 +3,8 @@ import type { Environment } from "./yaml-source.ts";
 /** Client keys of the demonstration: no secrets. */
 export const DEMO_KEYS = { free: "sluice-free", premium: "sluice-premium" } as const;
 
-/** Which of the providers' keys the environment has. */
-export const hasProviderKey = (environment: Environment): boolean =>
-  Boolean(environment.OPENAI_API_KEY) || Boolean(environment.ANTHROPIC_API_KEY);
+/** The providers of the demonstration, and where the environment has their keys. */
+export const DEMO_PROVIDERS = { openai: "OPENAI_API_KEY", anthropic: "ANTHROPIC_API_KEY" } as const;
 
 /** A base URL as YAML: only where the real provider cannot be used. */
 const provider = (key: string, environment: Environment, replayUrl: string | undefined): string => {
@@ -24,8 +23,8 @@ const block = (text: string) => (text.startsWith("{") ? ` ${text}` : `\n    ${te
 export function demoFile(environment: Environment, replayUrl: string | undefined): string {
   return `# What Sluice does without a configuration file.
 providers:
-  openai:${block(provider("OPENAI_API_KEY", environment, replayUrl))}
-  anthropic:${block(provider("ANTHROPIC_API_KEY", environment, replayUrl))}
+  openai:${block(provider(DEMO_PROVIDERS.openai, environment, replayUrl))}
+  anthropic:${block(provider(DEMO_PROVIDERS.anthropic, environment, replayUrl))}
 plans:
   free:
     when_limited: reject

@@ -59,7 +59,10 @@ export function overLimitRefusal(
   reading: LimitReading | undefined,
   waitMs: number,
 ): Refusal {
-  const left = reading === undefined ? "" : `, ${amountText(rule, Math.max(0, reading.remaining))} left`;
+  const left =
+    reading === undefined
+      ? ", of which this gateway gives away no more than its share while it cannot reach the others"
+      : `, ${amountText(rule, Math.max(0, reading.remaining))} left`;
   const isTerminal = isBudget(rule);
   const when = rule.meter === "concurrency" ? "when another request ends" : `in ${roughDuration(waitMs)}`;
   const resets = rule.window.kind === "calendar" ? "The budget resets" : "Enough of the budget is back";

@@ -67,6 +67,43 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
     assert.match(stdout, /hasty: .*is refused at once/);
   });
 
+  test("check does not say of a limit in shadow mode that it refuses anything", async () => {
+    const file = fileOf(
+      "shadow.yaml",
+      `
+providers: { openai: { accounts: [{ name: main, key: "${KEYS.OPENAI_API_KEY}" }] } }
+plans: { a: { limits: [{ meter: cost, limit: 1, per: day, mode: shadow }] } }
+identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: a }] }
+`,
+    );
+    const { stdout } = await run(["check", file]);
+    assert.match(stdout, /SHADOW/);
+    assert.doesNotMatch(stdout, /refuses/);
+  });
+
+  test("start says which calls go to a real provider, and what only one of them has a key for comes from recordings", async () => {
+    const started = async (environment: Readonly<Record<string, string>>) => {
+      const process = new SluiceProcess(["start", "--listen", "127.0.0.1:0"], environment, directory);
+      try {
+        const [, url, where] = await process.line(/^Sluice listens on (\S+), (.*)\.$/);
+        const answer = await fetch(`${url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { authorization: "Bearer sluice-free", "content-type": "application/json" },
+          body: JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Hello!" }] }),
+        });
+        return [where, answer.status];
+      } finally {
+        process.kill("SIGTERM");
+        await process.exitCode();
+      }
+    };
+    assert.deepEqual(await started({ ANTHROPIC_API_KEY: "Hush-anthropic" }), [
+      "in front of recordings of openai and the real anthropic (ANTHROPIC_API_KEY is set, calls cost money)",
+      200,
+    ]);
+    assert.deepEqual(await started({}), ["in front of a bundled provider that answers from recordings", 200]);
+  });
+
   test("check ends in peace when nobody reads on, as before `head`", async () => {
     const child = spawn(process.execPath, [CLI, "check", EXAMPLE], { env: { ...process.env, ...KEYS } });
     child.stdout.destroy();

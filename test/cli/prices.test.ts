@@ -62,6 +62,8 @@ describe("sluice prices", () => {
       [prices[0].now.usd_per_million.input, prices[0].now.tiers[0].above_input_tokens],
       [3, 200_000],
     );
+    // A name that does not tell whose it is.
+    assert.match((await run("show", "text-embedding-3-small")).stdout, /^text-embedding-3-small on openai\n/);
     const nobody = await run("show", "nobody-knows");
     assert.equal(nobody.code, 1);
     assert.match(nobody.stderr, /^nobody knows a price of nobody-knows;/);

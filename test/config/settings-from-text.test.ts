@@ -178,6 +178,7 @@ const WRONG: readonly (readonly [marked: string, key: string, words: string])[] 
     "min_share",
     "all shares together are 95 %; allowed: up to 90 %",
   ],
+  ["min_share: { low: ▸5% }", "min_share.low", 'found "5%"; allowed: a number from 0 to 0.5'],
   ["plans: { a: { weight: ▸1e-307 } }", "plans.a.weight", "a number from 0.001 to 1000"],
   ["bounds: { ▸bodyBytesMax: 1 }", "bounds.bodyBytesMax", 'did you mean "body_bytes_max"?'],
   ["listen: ▸1.2.3.4", "listen", 'found "1.2.3.4"; allowed: HOST:PORT'],
@@ -366,6 +367,7 @@ for (const [marked, key, words] of WRONG) {
       problems.some((problem) => problem.startsWith(place) && problem.includes(words)),
       `${place}…${words}… is not in:\n${problems.join("\n")}`,
     );
+    assert.doesNotMatch(problems.join("\n"), /NaN|undefined/);
   });
 }
 

@@ -172,15 +172,20 @@ for (const [policy, expected] of [
     const { admit, store, telemetry, stop } = await startEngine([rule({ limit: 2, onStoreFailure: policy })]);
     store.mode = "down";
     const kinds: string[] = [];
+    const messages: string[] = [];
     for (let i = 0; i < 3; i++) {
       kinds.push(
         await admit().then(
-          ({ kind }) => kind,
+          (admission) => {
+            if (admission.kind === "refused") messages.push(admission.refusal.message);
+            return admission.kind;
+          },
           (error: { code: string }) => error.code,
         ),
       );
     }
     assert.deepEqual(kinds, expected);
+    if (policy === "local") assert.match(messages.join(), /no more than its share/);
     assert.ok(telemetry.counted("store-failed") >= 3);
     store.mode = "up";
     await stop();
