@@ -67,9 +67,9 @@ export async function tokenx(): Promise<CountTokens> {
   return (text) => estimateTokenCount(text);
 }
 
-/** gpt-tokenizer's exact count of a text with OpenAI's o200k. */
-export function gptTokenizer(): CountTokens {
-  const { countTokens } = require("gpt-tokenizer/encoding/o200k_base") as {
+/** gpt-tokenizer's exact count of a text with one of OpenAI's tokenizers. */
+export function gptTokenizer(encoding: "o200k_base" | "cl100k_base" = "o200k_base"): CountTokens {
+  const { countTokens } = require(`gpt-tokenizer/encoding/${encoding}`) as {
     readonly countTokens: (text: string, options: { readonly allowedSpecial: "all" }) => number;
   };
   return (text) => countTokens(text, { allowedSpecial: "all" });

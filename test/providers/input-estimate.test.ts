@@ -261,6 +261,8 @@ test("TextTokenCounter counts long texts as it counts their characters (E4)", ()
       "\udfff",
       "\u0000",
       "\uffff",
+      "A1",
+      "7b3",
     ),
     fc.string({ unit: "binary", minLength: 1, maxLength: 3 }),
   );

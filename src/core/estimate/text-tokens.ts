@@ -1,9 +1,19 @@
 import { TEXT_CLASS, TEXT_CLASS_BITS, TEXT_CLASSES, type TextClassName } from "./text-classes.ts";
+import {
+  type CodeClass,
+  NEXT_TEXT_STATES,
+  RUN_STATES_MIN,
+  runAfter,
+  TEXT_START,
+  TEXT_STATES,
+  TEXT_STEPS,
+  type TextState,
+} from "./text-states.ts";
 
 /** Model tokens of a text, from what its neighbouring characters are: one addition a character. */
 export interface TextWeights {
-  /** Tokens that a character adds, at `previous class << 4 | its class`. */
-  readonly pairs: Float64Array;
+  /** Tokens that a character adds, by the index of its step. */
+  readonly steps: Float64Array;
 }
 
 /** Classes of ASCII characters: what follows what matters for them; for all others only what they are. */
@@ -13,34 +23,36 @@ type AsciiClass = (typeof ASCII_CLASSES)[number];
 /** Tokens for a character after a space, a line end, a lower-case letter, an upper-case letter, a digit, a punctuation mark. */
 type AfterEach = readonly [number, number, number, number, number, number];
 
-/** What stands before the first character of a text: no class has this number. */
-const TEXT_START = (1 << TEXT_CLASS_BITS) - 1;
-
 export interface TextWeightsSpec {
   readonly ascii: Readonly<Record<AsciiClass, AfterEach>>;
   /** Tokens for an ASCII character that begins a text: at least one, when the text is a word. */
   readonly start: Readonly<Record<AsciiClass, number>>;
+  /** Tokens for a character of a run that is code, and for the one that shows that it is, after each of them. */
+  readonly code: Readonly<Record<CodeClass, Readonly<Partial<Record<CodeClass, number>>>>>;
   /** Tokens a character of the other classes. */
   readonly other: Readonly<Record<Exclude<TextClassName, AsciiClass>, number>>;
 }
 
+const isAscii = (name: TextClassName): name is AsciiClass => TEXT_CLASS[name] < ASCII_CLASSES.length;
+
+function stepTokens(spec: TextWeightsSpec, state: TextState, name: TextClassName): number {
+  if (!isAscii(name)) return spec.other[name];
+  const { previous } = state;
+  if (previous === undefined) return spec.start[name];
+  if (runAfter(state, name) === "code") return spec.code[name as CodeClass][previous as CodeClass] as number;
+  const after: readonly number[] = spec.ascii[name];
+  // Behind a letter of another script ASCII continues as behind a lower-case letter.
+  return after[TEXT_CLASS[previous]] ?? (after[TEXT_CLASS.lower] as number);
+}
+
 export function textWeights(spec: TextWeightsSpec): TextWeights {
-  const pairs = new Float64Array(1 << (2 * TEXT_CLASS_BITS));
-  for (const name of ASCII_CLASSES) {
-    const after = spec.ascii[name];
-    for (let previous = 0; previous < 1 << TEXT_CLASS_BITS; previous++) {
-      // Behind a letter of another script ASCII continues as behind a lower-case letter.
-      pairs[(previous << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = after[previous] ?? after[TEXT_CLASS.lower];
-    }
-    pairs[(TEXT_START << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = spec.start[name];
-  }
-  for (const [name, tokens] of Object.entries(spec.other)) {
-    const cls = TEXT_CLASS[name as TextClassName];
-    for (let previous = 0; previous < 1 << TEXT_CLASS_BITS; previous++) {
-      pairs[(previous << TEXT_CLASS_BITS) | cls] = tokens;
+  const steps = new Float64Array(TEXT_STEPS);
+  for (const [number, state] of TEXT_STATES.entries()) {
+    for (const name of Object.keys(TEXT_CLASS) as TextClassName[]) {
+      steps[(number << TEXT_CLASS_BITS) | TEXT_CLASS[name]] = stepTokens(spec, state, name);
     }
   }
-  return { pairs };
+  return { steps };
 }
 
 /**
@@ -66,12 +78,13 @@ const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
  * Time is linear up to 65,536 code units a piece and constant beyond. Any string is accepted, lone surrogates included.
  */
 export class TextTokenCounter {
-  readonly #pairs: Float64Array;
+  readonly #steps: Float64Array;
   #tokens = 0;
-  #previous: number = TEXT_START;
+  /** Shifted, as in an index. */
+  #state: number = TEXT_START;
 
   constructor(weights: TextWeights) {
-    this.#pairs = weights.pairs;
+    this.#steps = weights.steps;
   }
 
   /** Estimated tokens so far: a real number, not rounded. */
@@ -86,7 +99,7 @@ export class TextTokenCounter {
 
   /** The next text does not continue the last. */
   breakText(): void {
-    this.#previous = TEXT_START;
+    this.#state = TEXT_START;
   }
 
   /** Counts `text` from `from` to `to` as the continuation of what came before. */
@@ -112,38 +125,49 @@ export class TextTokenCounter {
   }
 
   #readUnits(length: number): number {
-    const pairs = this.#pairs;
-    let previous = this.#previous;
+    // Locals: what is read from the module costs a quarter of the speed here (measured, Node 24).
+    const steps = this.#steps;
+    const next = NEXT_TEXT_STATES;
+    const classes = TEXT_CLASSES;
+    const units = UNITS;
+    let state = this.#state;
     // Two sums, as each addition would wait for the one before it: a third faster.
     let even = 0;
     let odd = 0;
     let index = 0;
-    for (; index + 1 < length; index += 2) {
-      const first = TEXT_CLASSES[UNITS[index] as number] as number;
-      const second = TEXT_CLASSES[UNITS[index + 1] as number] as number;
-      even += pairs[(previous << TEXT_CLASS_BITS) | first] as number;
-      odd += pairs[(first << TEXT_CLASS_BITS) | second] as number;
-      previous = second;
+    while (index < length) {
+      if (state < RUN_STATES_MIN) {
+        // In words the state is the class, so that no step waits for the one before it: twice as fast as step by step.
+        for (; index + 1 < length; index += 2) {
+          const first = classes[units[index] as number] as number;
+          const second = classes[units[index + 1] as number] as number;
+          const step = state | first;
+          const nextStep = (first << TEXT_CLASS_BITS) | second;
+          if (((next[step] as number) | (next[nextStep] as number)) >= RUN_STATES_MIN) break;
+          even += steps[step] as number;
+          odd += steps[nextStep] as number;
+          state = second << TEXT_CLASS_BITS;
+        }
+        if (index >= length) break;
+      }
+      const step = state | (classes[units[index++] as number] as number);
+      even += steps[step] as number;
+      state = next[step] as number;
     }
-    if (index < length) {
-      const last = TEXT_CLASSES[UNITS[index] as number] as number;
-      even += pairs[(previous << TEXT_CLASS_BITS) | last] as number;
-      previous = last;
-    }
-    this.#previous = previous;
+    this.#state = state;
     return even + odd;
   }
 
   #readString(text: string, from: number, to: number): number {
-    const pairs = this.#pairs;
-    let previous = this.#previous;
+    const steps = this.#steps;
+    let state = this.#state;
     let tokens = 0;
     for (let index = from; index < to; index++) {
-      const cls = TEXT_CLASSES[text.charCodeAt(index)] as number;
-      tokens += pairs[(previous << TEXT_CLASS_BITS) | cls] as number;
-      previous = cls;
+      const step = state | (TEXT_CLASSES[text.charCodeAt(index)] as number);
+      tokens += steps[step] as number;
+      state = NEXT_TEXT_STATES[step] as number;
     }
-    this.#previous = previous;
+    this.#state = state;
     return tokens;
   }
 }
