@@ -66,9 +66,14 @@ const overLimitText = ({ maxWaitMs, keepalive }: Plan) =>
     ? "is refused at once"
     : `waits for its turn, ${exactDuration(maxWaitMs)} at most${keepalive ? ", streams with comments while they wait" : ""}`;
 
+const UNREAD_TEXT: Readonly<Record<Plan["unreadCalls"], string>> = {
+  pass: "",
+  refuse: "; batches, images and other calls whose use nobody could count are refused",
+};
+
 function planLines(plan: Plan): readonly string[] {
   return [
-    `  ${plan.name}: priority ${plan.priority}, weight ${plan.weight}; a call over a limit ${overLimitText(plan)}`,
+    `  ${plan.name}: priority ${plan.priority}, weight ${plan.weight}; a call over a limit ${overLimitText(plan)}${UNREAD_TEXT[plan.unreadCalls]}`,
     ...(plan.limits.length === 0 ? ["    no limits of its own"] : ruleLines(plan.limits, "    ")),
   ];
 }

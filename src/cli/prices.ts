@@ -67,7 +67,16 @@ const usdRates = (rates: Rates) =>
     (Object.keys(RATE_NAMES) as (keyof Rates)[]).map((kind) => [RATE_NAMES[kind], rates[kind] / NANO]),
   );
 
-const priceJson = ({ rates, tiers, paidBasisPoints }: ModelPrice) => ({
+/** How many times the usual price of model tokens a call costs that is served so. */
+const serviceTiersOf = ({ serviceTiers }: ModelPrice) =>
+  [...(serviceTiers ?? [])].map(([tier, basisPoints]) => [tier, basisPoints / BASIS_POINTS] as const);
+
+const priceJson = (price: ModelPrice) => ({
+  ...rateJson(price),
+  service_tiers: Object.fromEntries(serviceTiersOf(price)),
+});
+
+const rateJson = ({ rates, tiers, paidBasisPoints }: ModelPrice) => ({
   usd_per_million: usdRates(rates),
   tiers: tiers.map((tier) => ({
     above_input_tokens: tier.aboveInputTokens,
@@ -76,7 +85,14 @@ const priceJson = ({ rates, tiers, paidBasisPoints }: ModelPrice) => ({
   discount: (BASIS_POINTS - paidBasisPoints) / BASIS_POINTS,
 });
 
-const priceLines = ({ rates, tiers, paidBasisPoints }: ModelPrice, indent: string): readonly string[] => [
+const priceLines = (price: ModelPrice, indent: string): readonly string[] => [
+  ...rateLines(price, indent),
+  ...serviceTiersOf(price).map(
+    ([tier, times]) => `${indent}served as ${tier}: ${times} times that of model tokens`,
+  ),
+];
+
+const rateLines = ({ rates, tiers, paidBasisPoints }: ModelPrice, indent: string): readonly string[] => [
   `${indent}${explainRates(rates)}`,
   ...tiers.map(
     (tier) =>

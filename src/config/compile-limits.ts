@@ -77,6 +77,7 @@ const DEFAULT_PLAN: Plan = {
   whenLimited: "wait",
   maxWaitMs: MAX_WAIT_MS_DEFAULT,
   keepalive: false,
+  unreadCalls: "pass",
 };
 
 function planOf(name: string, plan: PlanShape, file: FileShape): Plan {
@@ -89,6 +90,7 @@ function planOf(name: string, plan: PlanShape, file: FileShape): Plan {
     whenLimited: plan.when_limited,
     maxWaitMs: plan.when_limited === "reject" ? 0 : maxWaitMs,
     keepalive: plan.keepalive,
+    unreadCalls: plan.unread_calls,
   };
 }
 

@@ -61,6 +61,11 @@ const planSchema = z
       .describe(
         "Answer streamed calls that wait for seconds with comments meanwhile: for clients that give up on a silent connection. Their status is 200 then, and refusals come inside the stream.",
       ),
+    unread_calls: oneOf("pass", "refuse")
+      .default("pass")
+      .describe(
+        "Calls that are passed on unread and paid for (batches, images, audio files, Azure's deployments, paths that nobody knows): limits on model tokens and cost do not count what they use.",
+      ),
   })
   .meta({ title: "Plan" });
 

@@ -1,11 +1,13 @@
 import { lowerPriority, PRIORITIES } from "../core/fairness/permit.ts";
 import { serviceOf } from "../core/fairness/service.ts";
 import type { LimitReading, LimitSpec } from "../core/limits/limit-spec.ts";
+import { OperationalError } from "../core/operational-error.ts";
 import { limitsOf } from "../core/policy/applying-rules.ts";
 import type { CallTarget } from "../core/policy/call-target.ts";
 import { type CallCharges, type CallSize, chargesFor } from "../core/policy/charges.ts";
 import type { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Caller, LimitRule, Plan, Priority } from "../core/policy/policy.ts";
+import { unreadPathLabel } from "../core/policy/unread-path.ts";
 import type { AlertChannel } from "../ports/alert-channel.ts";
 import type { CalibrationStore } from "../ports/calibration-store.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -160,6 +162,15 @@ export class Engine {
     return outcome.kind === "waiting"
       ? this.#waiting.add(ask, outcome, ask.priority, ask.plan?.keepalive ?? false)
       : this.#decide(ask, outcome, 0);
+  }
+
+  /** Throws `invalid_request` where the caller's plan refuses calls whose use nobody counts, as that of a POST to `path` that is passed on unread. */
+  assertMayPassUnread({ plan }: Caller, path: string): void {
+    if (this.#policy.plan(plan)?.unreadCalls !== "refuse" || unreadPathLabel(path) === undefined) return;
+    throw new OperationalError(
+      "invalid_request",
+      `the plan "${plan}" does not allow this call: limits on model tokens and cost could not count what it uses (\`unread_calls\`)`,
+    );
   }
 
   /** A call to `path` is passed on unread: what it uses, nobody counts. */

@@ -1,25 +1,12 @@
 import type { Usage } from "../core/estimate/usage.ts";
 import type { CallTarget } from "../core/policy/call-target.ts";
+import { unreadPathLabel } from "../core/policy/unread-path.ts";
 import type { ModelPrice } from "../core/price/model-price.ts";
 import { isSpecialTier, knowsTier, SERVICE_TIERS } from "../core/price/service-tier.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 
 /** What is named in the log: names come from callers and providers (X5). Later ones are only counted. */
 const NAMED_MAX = 200;
-
-/** What providers are paid for beside the calls that are read, by a part of the path. */
-const PAID_PATHS: readonly (readonly [part: string, label: string])[] = [
-  ["/batches", "batches"],
-  ["/images", "images"],
-  ["/audio", "audio"],
-  ["/videos", "videos"],
-  ["/realtime", "realtime"],
-  ["/fine_tuning", "fine_tuning"],
-  ["/threads", "threads"],
-  ["/deployments/", "deployments"],
-];
-/** Of these nobody is paid by the call. */
-const FREE_PATHS: readonly string[] = ["/moderations", "/files", "/uploads"];
 
 /**
  * Says of money that limits on cost do not see, or see as less or more than it is: each time in the metrics, once in the log. A budget is only worth what it
@@ -49,8 +36,8 @@ export class UncountedCost {
 
   /** A call is passed on unread though limits count model tokens or money. `path` is the provider's. */
   unread(account: string | undefined, path: string): void {
-    if (FREE_PATHS.some((part) => path.includes(part))) return;
-    const label = PAID_PATHS.find(([part]) => path.includes(part))?.[1] ?? "other";
+    const label = unreadPathLabel(path);
+    if (label === undefined) return;
     this.#telemetry.count("call-unread", { path: label });
     this.#once(`${account} ${label}`, () =>
       this.#telemetry.log(

@@ -70,6 +70,7 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
     const { method } = request;
     assertForwardable(method);
     const isRead = endpoint !== "other" && endpoint !== "models" && method === "POST";
+    if (isUnread(options)) engine.assertMayPassUnread(caller, recognisedPath(route.path));
     const call = isRead ? await readCall(options) : undefined;
     if (call === undefined) assertReadable(request, settings.bounds.uploadBytesMax);
     const admission = await engine.admit({
@@ -120,9 +121,9 @@ async function send(
   decision: Admitted,
   headers: RawHeaders,
 ): Promise<void> {
-  const { request, route, settings, engine, endpoint } = options;
+  const { request, route, settings, engine } = options;
   try {
-    if (endpoint === "other" && request.method === "POST") {
+    if (isUnread(options)) {
       engine.passedUnread(accountOf(route), recognisedPath(route.path));
     }
     const body = call?.upstreamBody ?? request.passBody(settings.bounds.uploadBytesMax);
@@ -132,6 +133,9 @@ async function send(
     throw error;
   }
 }
+
+/** Whether what the call begins is not counted. */
+const isUnread = ({ endpoint, request }: RecognisedCall) => endpoint === "other" && request.method === "POST";
 
 /** As limits are counted per it. */
 const accountOf = ({ provider }: ForwardOptions["route"]) => `${provider.name}/${provider.account.name}`;

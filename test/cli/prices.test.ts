@@ -76,7 +76,7 @@ describe("sluice prices", () => {
       `providers:
   openai: { discount: 0.15, accounts: [{ name: a, key: k }, { name: b, key: k, discount: 0 }] }
   local: { base_url: "http://127.0.0.1:9" }
-prices: [{ model: mine, provider: local, input: 0.07, output: 0.1 }]
+prices: [{ model: mine, provider: local, input: 0.07, output: 0.1, service_tiers: { batch: 0.5, priority: 2 } }]
 unknown_price: { input: 9, output: 9 }
 identity: { anonymous: default }
 `,
@@ -86,6 +86,10 @@ identity: { anonymous: default }
     assert.doesNotMatch(list.stdout.slice(list.stdout.indexOf("openai/b")), /less/);
     const own = await run("show", "mine", "--config", file, "--provider", "local");
     assert.match(own.stdout, /^mine on local\/main\n {2}input \$0\.07, output \$0\.1 per/);
+    assert.match(own.stdout, /\n {2}served as batch: 0\.5 times .*\n {2}served as priority: 2 times/);
+    const ownJson = await run("show", "mine", "--config", file, "--provider", "local", "--json");
+    const { prices } = JSON.parse(ownJson.stdout) as { prices: { now: { service_tiers: object } }[] };
+    assert.deepEqual(prices[0]?.now.service_tiers, { batch: 0.5, priority: 2 });
     const assumed = await run("show", "nobody-knows", "--config", file);
     assert.match(assumed.stdout, /on openai\/a, assumed \(unknown_price\)\n {2}input \$9/);
     const wrong = await run("show", "x", "--config", file, "--provider", "nope");

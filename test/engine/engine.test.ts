@@ -58,6 +58,7 @@ async function startEngine(limits: readonly LimitRule[]) {
           whenLimited: "reject",
           maxWaitMs: 0,
           keepalive: false,
+          unreadCalls: "pass" as const,
         },
       ],
     ]),

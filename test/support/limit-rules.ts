@@ -28,6 +28,7 @@ export function planOf(name: string, limits: readonly LimitRule[]): Plan {
     whenLimited: "reject",
     maxWaitMs: 0,
     keepalive: false,
+    unreadCalls: "pass",
   };
 }
 

@@ -59,6 +59,8 @@ export interface Plan {
   readonly maxWaitMs: number;
   /** Whether a streamed call that waits for long is answered with comments meanwhile: its status is sent before it is known. */
   readonly keepalive: boolean;
+  /** What becomes of calls that limits on model tokens and cost cannot count: batches, pictures, audio files. */
+  readonly unreadCalls: "pass" | "refuse";
 }
 
 /** Who calls: attributes that limits are counted per and matched by. */
