@@ -158,7 +158,9 @@ function pauseFigures(size: string, pauses: readonly Pause[]): readonly Figure[]
 async function speedFigures({ rounds, progress }: RunOptions): Promise<readonly Figure[]> {
   progress("speed");
   const speed = (await runProgram("estimate-speed", String(rounds))) as EstimateSpeed;
-  const scans = speed.scanBytesPerSecond.map((bytes) => bytes / 1_000_000);
+  const megabytes = (bytes: readonly number[]) => bytes.map((one) => one / 1_000_000);
+  const scans = megabytes(speed.scanBytesPerSecond);
+  const codeScans = megabytes(speed.codeScanBytesPerSecond);
   return [
     {
       name: "scan of prompt text",
@@ -167,6 +169,7 @@ async function speedFigures({ rounds, progress }: RunOptions): Promise<readonly 
       spread: spread(scans),
       goal: { on: "value", kind: "at least", bound: SCAN_MB_PER_SECOND_MIN },
     },
+    { name: "scan of base64", value: median(codeScans), unit: "MB/s", spread: spread(codeScans) },
     ...Object.entries(speed.pauses).flatMap(([size, pauses]) => pauseFigures(size, pauses)),
     {
       name: "correction of an estimate",

@@ -150,9 +150,12 @@ export class TextTokenCounter {
         }
         if (index >= length) break;
       }
-      const step = state | (classes[units[index++] as number] as number);
-      even += steps[step] as number;
-      state = next[step] as number;
+      // One step, and all of a run that it begins or goes on with.
+      do {
+        const step = state | (classes[units[index++] as number] as number);
+        even += steps[step] as number;
+        state = next[step] as number;
+      } while (index < length && state >= RUN_STATES_MIN);
     }
     this.#state = state;
     return even + odd;
