@@ -5,7 +5,7 @@ import { type JsonObject, parseJsonObject } from "./body-json.ts";
 /** Refusals that no second try changes. */
 const TERMINAL: ReadonlySet<RefusalCode> = new Set(["budget_exceeded", "request_too_large_for_limit"]);
 
-/** Beyond this an SDK that obeys would sleep without a word, and one that does not would try again in a moment for nothing (docs/decisions/0017). */
+/** Beyond this an SDK that obeys would sleep without a word, and one that does not would try again in a moment for nothing (docs/decisions/0018). */
 const SDK_WAIT_MS_MAX = 60_000;
 
 /** `retry-after` in whole seconds and `retry-after-ms`, both rounded up; `x-should-retry: false`, which SDKs obey before all else, where trying again makes no sense, or not soon. */
