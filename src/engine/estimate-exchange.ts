@@ -56,8 +56,9 @@ export class EstimateExchange {
       }
       this.#absorbed = all;
     } catch (error) {
-      if (!(error instanceof OperationalError)) throw error;
       this.#telemetry.count("store-failed", { store: "calibrations" });
+      if (error instanceof OperationalError) return;
+      this.#telemetry.log("error", "estimates could not be exchanged", { error: String(error) });
     }
   }
 
@@ -66,14 +67,18 @@ export class EstimateExchange {
     this.#timer = setTimeout(() => void this.exchange().then(() => this.#schedule()), EXCHANGE_MS).unref();
   }
 
-  /** As much as a store takes: of very many groups those that learned last. */
+  /** As much as a store takes: of very many groups those that learned last, and the broader ones. */
   #body(): string {
     const { input, output } = this.#estimates.snapshot();
-    for (let groups = input.length; groups > 0; groups = Math.floor(groups / 2)) {
-      const body = JSON.stringify({ input: input.slice(-groups), output });
-      if (Buffer.byteLength(body) <= CALIBRATION_BYTES_MAX) return body;
+    for (let share = 1; ; share /= 2) {
+      const inputs = Math.floor(share * input.length);
+      const groups = output.groups.slice(0, Math.floor(share * output.groups.length));
+      const body = JSON.stringify({
+        input: input.slice(input.length - inputs),
+        output: { ...output, groups },
+      });
+      if (Buffer.byteLength(body) <= CALIBRATION_BYTES_MAX || inputs + groups.length === 0) return body;
     }
-    return JSON.stringify({ input: [], output });
   }
 
   #absorb(instance: string, body: string): void {

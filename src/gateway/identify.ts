@@ -41,13 +41,16 @@ function clientKey(headers: RequestHeaders): string | undefined {
 /** Looking up a hash takes the same time whatever the key is, so nothing can be learned from how long it takes (X1). */
 const hashOf = (key: string) => hash("sha256", key, "hex");
 
+/** A proxy that adds its own to what the client has sent would let the client say who it is (X2). */
+function assertOnce(headers: RequestHeaders, name: string | undefined): void {
+  if (name === undefined || headers.count(name) <= 1) return;
+  throw new OperationalError("invalid_request", `the header ${name} stands more than once`);
+}
+
 function headerValue(headers: RequestHeaders, name: string | undefined): string | undefined {
   const value = name === undefined ? undefined : headers.get(name);
+  assertOnce(headers, name);
   if (name === undefined || value === undefined || value === "") return undefined;
-  // A proxy that adds its own to what the client has sent would let the client say who it is (X2).
-  if (headers.count(name) > 1) {
-    throw new OperationalError("invalid_request", `the header ${name} stands more than once`);
-  }
   if (value.length > NAME_LENGTH_MAX) {
     throw new OperationalError(
       "invalid_request",
@@ -63,6 +66,7 @@ function planOf(
   name: string | undefined,
   plans: ReadonlySet<string>,
 ): string | undefined {
+  assertOnce(headers, name);
   const groups = name === undefined ? undefined : headers.get(name);
   return groups
     ?.split(",")

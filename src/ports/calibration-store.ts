@@ -1,4 +1,4 @@
-/** What an instance publishes, in bytes of UTF-8: snapshots of the calibrations are a tenth of it. More is a bug of the caller's. */
+/** What an instance may publish, in bytes of UTF-8; who has learned more publishes a part of it. */
 export const CALIBRATION_BYTES_MAX = 1 << 20;
 /** Of more instances those that published longest ago are forgotten. */
 export const CALIBRATION_INSTANCES_MAX = 64;

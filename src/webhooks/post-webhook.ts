@@ -98,6 +98,11 @@ export function postWebhook(
       else if (status === STATUS_GONE) resolve({ kind: "gone" });
       else resolve({ kind: "failed", why: `status ${status}` });
     });
+    // 101: what follows is no answer.
+    request.on("upgrade", (_, socket) => {
+      socket.destroy();
+      resolve({ kind: "failed", why: "status 101" });
+    });
     request.on("error", (error: NodeJS.ErrnoException) => {
       const why = error.code ?? error.name;
       resolve(why === FORBIDDEN ? { kind: "forbidden", why } : { kind: "failed", why });

@@ -52,6 +52,37 @@ test("EstimateExchange tells one gateway what another has learned, and a restart
   await restarted.exchange.stop();
 });
 
+test("EstimateExchange publishes as much as a store takes, the broader groups and what learned last", async () => {
+  const store = new MemoryCalibrationStore(new ManualClock());
+  const telemetry = new RecordingTelemetry();
+  const padding = "x".repeat(500);
+  const snapshot = {
+    input: Array.from({ length: 3_000 }, (_, index) => ({ index, padding })),
+    output: {
+      version: 2,
+      revision: 1,
+      groups: Array.from({ length: 3_000 }, (_, path) => ({ path, padding })),
+    },
+  };
+  const learned = { learned: 1, snapshot: () => snapshot, absorb: () => {} } as unknown as CallEstimates;
+  await new EstimateExchange(learned, store, telemetry).exchange();
+  assert.equal(telemetry.counted("store-failed"), 0);
+  const [body] = [...(await store.load()).values()];
+  const told = JSON.parse(body) as typeof snapshot;
+  assert.deepEqual(told.input.at(-1), snapshot.input.at(-1));
+  assert.deepEqual(told.output.groups[0], snapshot.output.groups[0]);
+  assert.ok(told.input.length > 500 && told.output.groups.length > 500);
+});
+
+test("EstimateExchange never rejects, whatever goes wrong, and says so in the log", async () => {
+  const telemetry = new RecordingTelemetry();
+  const store = new MemoryCalibrationStore(new ManualClock());
+  store.load = () => Promise.reject(new TypeError("a bug"));
+  await new EstimateExchange(new CallEstimates(telemetry), store, telemetry).exchange();
+  assert.equal(telemetry.counted("store-failed"), 1);
+  assert.match(telemetry.lines.join(), /estimates could not be exchanged.*a bug/);
+});
+
 test("EstimateExchange publishes only what is its own, and only when it has learned", async () => {
   const store = new MemoryCalibrationStore(new ManualClock());
   const one = await startGateway(store);

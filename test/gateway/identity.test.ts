@@ -54,16 +54,23 @@ describe("who calls, from an address that is trusted", () => {
   });
 
   test("a header that stands twice names nobody: a proxy may have added to what the client sent (X2)", async () => {
-    const call = await new Promise<number | undefined>((resolve, reject) => {
-      const { hostname, port } = new URL(under.url);
-      const headers = ["x-consumer-username", "admin", "x-consumer-username", "eve", "host", "x"];
-      request({ hostname, port, path: "/sluice/v1/limits", headers }, (answer) =>
-        resolve(answer.resume().statusCode),
-      )
-        .on("error", reject)
-        .end();
-    });
-    assert.equal(call, 400);
+    const statusOf = (headers: readonly string[]) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const { hostname, port } = new URL(under.url);
+        request({ hostname, port, path: "/sluice/v1/limits", headers: [...headers, "host", "x"] }, (answer) =>
+          resolve(answer.resume().statusCode),
+        )
+          .on("error", reject)
+          .end();
+      });
+    const eve = ["x-consumer-username", "eve"];
+    assert.equal(await statusOf(eve), 200);
+    assert.equal(await statusOf(["x-consumer-username", "admin", ...eve]), 400);
+    assert.equal(
+      await statusOf([...eve, "x-consumer-groups", "premium", "x-consumer-groups", "free"]),
+      400,
+      "a plan",
+    );
   });
 
   test("headers with identities do not reach the provider (X2)", async () => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import fc from "fast-check";
 import { EmbeddedLimitStore } from "../../src/stores/embedded/embedded-limit-store.ts";
 import { JournalWriter, readJournalRow } from "../../src/stores/embedded/journal-codec.ts";
@@ -89,11 +90,37 @@ test("EmbeddedLimitStore folds its journal while it works and loses nothing by i
     await gateway.settle(held, [round]);
     counts.set(key, (counts.get(key) ?? 0) + round);
   }
-  const { size } = await import("node:fs").then(({ statSync }) => statSync(join(directory, "sluice.db")));
+  const { size } = statSync(join(directory, "sluice.db"));
   assert.ok(size < 3_000 * 2 * padding.length, `${size} bytes`);
   await store.close();
   store = new EmbeddedLimitStore({ directory, clock });
   for (const [key, used] of counts) assert.equal((await new Gateway(store).read(key, spec)).used, used);
+  await store.close();
+  remove();
+});
+
+test("EmbeddedLimitStore folds what several short lives have left in its journal", async () => {
+  const clock = new ManualClock();
+  const { directory, remove } = temporaryDirectory();
+  const spec = rolling(1e12, 3_600_000);
+  const padding = "k".repeat(20_000);
+  const bytes = () => statSync(join(directory, "sluice.db")).size;
+  let used = 0;
+  // Each life journals less than the 32 MB after which a snapshot is made.
+  for (let life = 0; life < 6; life++) {
+    const store = new EmbeddedLimitStore({ directory, clock });
+    const gateway = new Gateway(store);
+    for (let i = 0; i < 500; i++) {
+      await gateway.settle(await gateway.reserve([{ key: padding, spec, hold: 1 }]), [2]);
+      used += 2;
+    }
+    // Time for a snapshot of one subject.
+    await setTimeout(50);
+    await store.close();
+  }
+  assert.ok(bytes() < 60_000_000, `${bytes()} bytes`);
+  const store = new EmbeddedLimitStore({ directory, clock });
+  assert.equal((await new Gateway(store).read(padding, spec)).used, used);
   await store.close();
   remove();
 });

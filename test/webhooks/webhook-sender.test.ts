@@ -4,6 +4,7 @@ import { systemClock } from "../../src/ports/clock.ts";
 import type { WebhookTarget } from "../../src/webhooks/post-webhook.ts";
 import { WEBHOOK_BOUNDS, type WebhookBounds, WebhookSender } from "../../src/webhooks/webhook-sender.ts";
 import { freePort } from "../support/free-port.ts";
+import { onRequests, startRawServer } from "../support/raw-server.ts";
 import { until } from "../support/until.ts";
 import { startWebhookReceiver } from "../support/webhook-receiver.ts";
 
@@ -76,6 +77,22 @@ describe("WebhookSender", () => {
     assert.ok(hanging.kind === "failed" && hanging.reason === "deadline", JSON.stringify(hanging));
     const refused = await send("b", { url: `http://127.0.0.1:${await freePort()}/` });
     assert.deepEqual(refused, { kind: "failed", reason: "deadline", why: "ECONNREFUSED" });
+  });
+
+  test("takes 101 for a failure, like any other answer that is none", async (t) => {
+    const server = await startRawServer((socket) =>
+      onRequests(socket, () =>
+        socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"),
+      ),
+    );
+    t.after(() => server.close());
+    const { send } = await stage(t, undefined, { deadlineMs: 60 });
+    assert.deepEqual(await send("a", { url: server.origin }), {
+      kind: "failed",
+      reason: "deadline",
+      why: "status 101",
+    });
+    assert.ok(server.sockets.length > 1);
   });
 
   test("goes to allowed addresses only, also where a name leads to another, and does not connect before it knows (X7)", async (t) => {

@@ -33,7 +33,13 @@ function timeToReach(target: number, level: number, remainder: number, spec: Tok
   const deficit = target - level;
   // The double quotient is off by less than one; the exact gain decides between its neighbours.
   let waitMs = Math.max(1, Math.floor((deficit * spec.windowMs - remainder) / spec.refill) - 1);
-  while (multiplyDivide(waitMs, spec.refill, remainder, spec.windowMs) < deficit) waitMs += 1;
+  // Beyond the safe integers adding 1 changes nothing.
+  while (
+    waitMs < Number.MAX_SAFE_INTEGER &&
+    multiplyDivide(waitMs, spec.refill, remainder, spec.windowMs) < deficit
+  ) {
+    waitMs += 1;
+  }
   return waitMs;
 }
 

@@ -51,6 +51,18 @@ export class Journal {
     for (const { body } of rows.iterate(this.#foldedUpTo)) yield body as Uint8Array;
   }
 
+  /** Bytes of what `read` gives: of the snapshot, and of the rows since. */
+  get size(): { readonly snapshotBytes: number; readonly rowBytes: number } {
+    const bytesOf = (where: string, from: number) => {
+      const sum = this.database.prepare(`SELECT sum(length(body)) AS bytes FROM ${where}`).get(from);
+      return Number(sum?.bytes ?? 0);
+    };
+    return {
+      snapshotBytes: bytesOf("snapshot WHERE generation = ?", this.#generation),
+      rowBytes: bytesOf("journal WHERE sequence > ?", this.#foldedUpTo),
+    };
+  }
+
   /** Adds a row: one commit. It is durable when this returns. */
   append(body: Uint8Array): void {
     this.#insertRow.run(this.#sequence + 1, body);

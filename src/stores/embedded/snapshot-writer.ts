@@ -17,13 +17,17 @@ export class SnapshotWriter {
   readonly #journal: Journal;
   readonly #table: CounterTable;
   readonly #writer = new JournalWriter();
-  #journalBytes = 0;
-  #snapshotBytes = 0;
+  #journalBytes: number;
+  #snapshotBytes: number;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(journal: Journal, table: CounterTable) {
     this.#journal = journal;
     this.#table = table;
+    // What earlier lives have left to fold counts as well: each of them may have been too short to do it.
+    const { rowBytes, snapshotBytes } = journal.size;
+    this.#journalBytes = rowBytes;
+    this.#snapshotBytes = snapshotBytes;
   }
 
   /** Tells that a row was added; starts a snapshot when it is time. */
