@@ -37,7 +37,8 @@ export class SimulatedRoom {
   readonly room: WaitingRoom<ReserveOutcome>;
   #sequence = 0;
 
-  constructor() {
+  /** `turnsMax`: as that of the room. */
+  constructor(turnsMax?: number) {
     this.room = new WaitingRoom<ReserveOutcome>(
       {
         reserve: (request, nowMs) => this.#attempt(request as PermitCall, nowMs),
@@ -45,6 +46,8 @@ export class SimulatedRoom {
           this.table.expectedWait(subjects, ahead, serviceMs, nowMs),
       },
       ({ request }) => this.#granted(request as PermitCall, true),
+      undefined,
+      turnsMax,
     );
     this.table.beat(1, TTL_MS, this.nowMs);
   }

@@ -122,7 +122,33 @@ export class Contest {
     }
     return false;
   }
+
+  /** Whether nobody fits while this call does not, for want of room under `key`: all ask for the same limits there, and for as much. True is certain. */
+  isBarredWith(request: PermitRequest, key: string): boolean {
+    if (!this.shared.includes(key)) return false;
+    const charges = chargesUnder(request, key);
+    const ours = chargesUnder(this.#first, key);
+    if (charges === undefined || ours?.length !== charges.length) return false;
+    let shared = this.#firstSharedUnder(key);
+    for (let charge = 0; charge < charges.length; charge++) {
+      const { spec, need } = charges[charge];
+      if (ours[charge].spec.id !== spec.id || this.#leastNeeds[shared] < need) return false;
+      shared += 1;
+    }
+    return true;
+  }
+
+  /** Which of the shared charges is the first under a key that is shared. */
+  #firstSharedUnder(key: string): number {
+    const { subjects, isShared } = this.#first;
+    let shared = 0;
+    for (let i = 0; subjects[i].key !== key; i++) if (isShared[i]) shared += subjects[i].charges.length;
+    return shared;
+  }
 }
+
+const chargesUnder = ({ subjects }: PermitRequest, key: string) =>
+  subjects.find((subject) => subject.key === key)?.charges;
 
 const NOBODY: readonly Contest[] = [];
 

@@ -17,6 +17,11 @@ export class MinimumShares {
     return band > 0 && this.#credits[band] >= size;
   }
 
+  /** Whether a band may be owed a call of any size: false is certain. */
+  mayBeOwed(band: number): boolean {
+    return this.#credits[band] > 0;
+  }
+
   joined(band: number, size: number): void {
     if (size > this.#sizesMax[band]) this.#sizesMax[band] = size;
   }

@@ -110,7 +110,7 @@ export class Places {
   sleep(lane: Lane, untilMs: number): void {
     this.#unline(lane);
     lane.dueMs = untilMs;
-    this.#dueLanes.put(lane.slot, untilMs);
+    this.#dueLanes.put(lane.slot, untilMs, lane.sequence);
     for (const key of lane.ownKeys()) {
       const sleepers = this.#sleeping.get(key);
       if (sleepers === undefined) this.#sleeping.set(key, new Set([lane]));
@@ -137,10 +137,11 @@ export class Places {
     else this.#dueContests.put(contest.slot, dueMs);
   }
 
-  /** Wakes the lanes whose moment has come. */
-  takeDueLanes(nowMs: number): readonly Lane[] {
+  /** Wakes the lanes whose moment has come, at most `max`. */
+  takeDueLanes(nowMs: number, max: number): readonly Lane[] {
     const due: Lane[] = [];
     for (let next = this.#dueLanes.first; next !== undefined && next.dueMs <= nowMs; ) {
+      if (due.length === max) break;
       this.wake(next);
       due.push(next);
       next = this.#dueLanes.first;

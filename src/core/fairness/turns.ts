@@ -1,10 +1,11 @@
 import { asksForLess } from "./ahead.ts";
 import type { Contest } from "./contest.ts";
-import { isServedBefore, type Lane, mayOvertake, type Ticket } from "./lane.ts";
+import { type Lane, mayOvertake, type Ticket } from "./lane.ts";
 import { MinimumShares } from "./minimum-shares.ts";
 import { PRIORITIES } from "./permit.ts";
 import type { Attempt, PermitLimits } from "./permit-limits.ts";
 import type { Places } from "./places.ts";
+import { firstAmong, Ranking } from "./ranking.ts";
 import type { Flow } from "./service-order.ts";
 import { withOne } from "./with-one.ts";
 
@@ -20,12 +21,6 @@ interface Saved {
 
 const NO_SAVED: readonly Saved[] = [];
 
-/** The order of the others does not matter. */
-function removeAt(contests: Contest[], index: number): void {
-  const last = contests.pop() as Contest;
-  if (index < contests.length) contests[index] = last;
-}
-
 /**
  * Whose turn it is among those who wait: serves them one after the other, until nobody fits. Higher priorities first, or one that is owed; inside a priority the flow that has been
  * served least; a head that does not fit may be overtaken within its bound, and what is saved for it is closed to others.
@@ -36,16 +31,21 @@ export class Turns<Outcome, Waiter extends Ticket> {
   readonly #places: Places;
   readonly #shares = new MinimumShares(PRIORITIES.length);
   #minShares: readonly number[] = PRIORITIES.map(() => 0);
+  readonly #turnsMax: number;
+  /** How many more calls this dispatch may serve. */
+  #turnsLeft = 0;
   /** Who may overtake: one list for all looks, which are many. */
   readonly #found: Lane[] = [];
   readonly #isInLine = (band: number): boolean => this.#places.inLine(band) > 0;
 
-  /** `granted` is called while another method runs, and must not call the room. */
+  /** `granted` is called while another method runs, and must not call the room. At most `turnsMax` are served by one dispatch. */
   constructor(
     limits: PermitLimits<Outcome>,
     granted: (ticket: Waiter, outcome: Outcome) => void,
     places: Places,
+    turnsMax: number,
   ) {
+    this.#turnsMax = turnsMax;
     this.#limits = limits;
     this.#granted = granted;
     this.#places = places;
@@ -66,69 +66,99 @@ export class Turns<Outcome, Waiter extends Ticket> {
     else if (contest.dueMs === 0) this.#places.setDue(contest, nowMs);
   }
 
-  /** Serves who is next in these contests until nobody fits. What fits one may be the turn of somebody in another. */
+  /** Serves who is next in these contests until nobody fits, or enough are served in one go. What fits one may be the turn of somebody in another. */
   dispatch(changed: readonly Contest[], nowMs: number): void {
     let saved: Saved[] | undefined;
-    const contests = this.#places.contests.withRivals(changed);
-    for (const contest of contests) this.#places.setDue(contest, 0);
+    const ranking = new Ranking(this.#places.contests.withRivals(changed));
+    for (const contest of ranking.contests) this.#places.setDue(contest, 0);
+    this.#turnsLeft = this.#turnsMax;
     for (;;) {
-      const lane = this.#next(contests);
+      if (this.#turnsLeft === 0) {
+        this.#goOnLater(ranking, nowMs);
+        return;
+      }
+      const lane = this.#next(ranking);
       if (lane === undefined) return;
       const { contest, head } = lane;
+      const turnsLeft = this.#turnsLeft;
       const attempt = this.#try(lane, nowMs);
       if (attempt.kind === "granted") {
+        ranking.served();
         for (const one of saved ?? NO_SAVED) {
           if (!contest.shared.includes(one.key)) continue;
           one.head.overtakeLeft -= head.request.size;
-          if (one.head.overtakeLeft <= 0) this.#close(contests, one);
+          if (one.head.overtakeLeft <= 0) this.#close(ranking, one);
         }
         continue;
       }
+      ranking.refused();
       if (lane.dueMs > 0) continue;
-      removeAt(contests, contests.indexOf(contest));
       const limiting = attempt.kind === "refused" ? attempt.limiting : 0;
       const { key } = head.request.subjects[limiting];
       this.#overtake(lane, key, nowMs);
-      if (contests.length === 0) return;
+      if (this.#turnsLeft < turnsLeft) ranking.served();
+      // There may be more who can overtake.
+      if (this.#turnsLeft === 0) continue;
+      ranking.contests.delete(contest);
+      if (ranking.contests.size === 0) return;
       const one: Saved = { head, contest, key };
-      if (head.overtakeLeft > 0) saved = withOne(saved, one);
-      else this.#close(contests, one);
+      if (head.overtakeLeft > 0) {
+        this.#bar(ranking, one);
+        saved = withOne(saved, one);
+      } else this.#close(ranking, one);
+    }
+  }
+
+  /** Who can be served is when others have had their turn of the event loop. */
+  #goOnLater({ contests }: Ranking, nowMs: number): void {
+    for (const contest of contests) if (contest.best() !== undefined) this.#places.setDue(contest, nowMs);
+  }
+
+  /** Nobody is tried for whom what a head was refused does not do either: clients may make up as many contests as they like. */
+  #bar({ contests }: Ranking, { head, key, contest: first }: Saved): void {
+    for (const contest of contests) {
+      if (contest.isBarredWith(head.request, key)) this.#leaveOut(contests, contest, first.dueMs);
     }
   }
 
   /** What is shared is saved for somebody: nobody else is served from it before. */
-  #close(contests: Contest[], { key, contest: first }: Saved): void {
-    for (let i = contests.length - 1; i >= 0; i--) {
-      const contest = contests[i];
-      if (!contest.shared.includes(key)) continue;
-      removeAt(contests, i);
-      if (contest.best() !== undefined) this.#places.setDue(contest, first.dueMs);
+  #close({ contests }: Ranking, { key, contest: first }: Saved): void {
+    for (const contest of contests) {
+      if (contest.shared.includes(key)) this.#leaveOut(contests, contest, first.dueMs);
     }
+  }
+
+  /** Nobody of a contest is served before the moment of somebody else. */
+  #leaveOut(contests: Set<Contest>, contest: Contest, dueMs: number): void {
+    contests.delete(contest);
+    if (contest.best() !== undefined) this.#places.setDue(contest, dueMs);
   }
 
   /** Who is next: one that is owed, or else the first. */
-  #next(contests: readonly Contest[]): Lane | undefined {
-    const owed = this.owedBand(contests);
-    let best: Lane | undefined;
-    for (const contest of contests) {
-      const lane = owed === undefined ? contest.best() : contest.first(owed);
-      if (lane !== undefined && (best === undefined || isServedBefore(lane, best))) best = lane;
-    }
-    return best;
-  }
-
-  /** The lowest band that is owed a call, of those that have a call in line in these contests. */
-  owedBand(contests: readonly Contest[]): number | undefined {
-    for (let band = PRIORITIES.length - 1; band > 0; band--) {
-      if (this.#places.inLine(band) === 0) continue;
-      let best: Lane | undefined;
-      for (const contest of contests) {
-        const lane = contest.first(band);
-        if (lane !== undefined && (best === undefined || isServedBefore(lane, best))) best = lane;
-      }
-      if (best !== undefined && this.#shares.isOwed(band, best.head.request.size)) return band;
+  #next(ranking: Ranking): Lane | undefined {
+    const owed = this.#owed(ranking);
+    if (owed !== undefined) return owed;
+    for (let band = 0; band < PRIORITIES.length; band++) {
+      const first = this.#places.inLine(band) > 0 ? ranking.first(band) : undefined;
+      if (first !== undefined) return first;
     }
     return undefined;
+  }
+
+  /** Who is next in the lowest band that is owed a call, of those that have a call in line in these contests. */
+  #owed(ranking: Pick<Ranking, "first">): Lane | undefined {
+    for (let band = PRIORITIES.length - 1; band > 0; band--) {
+      if (this.#places.inLine(band) === 0 || !this.#shares.mayBeOwed(band)) continue;
+      const first = ranking.first(band);
+      if (first !== undefined && this.#shares.isOwed(band, first.head.request.size)) return first;
+    }
+    return undefined;
+  }
+
+  /** Whether a band is owed a call that is in line. */
+  isOwed(): boolean {
+    const { all } = this.#places.contests;
+    return this.#owed({ first: (band) => firstAmong(all, band) }) !== undefined;
   }
 
   /** Serves smaller calls in front of a head that has to wait for room under `key`, as far as it can be asked to let them. */
@@ -137,7 +167,7 @@ export class Turns<Outcome, Waiter extends Ticket> {
     if (!contest.mayAskForLess(head.request, key)) return;
     // What is as large as something that did not fit does not fit either.
     let failed = head.request.size;
-    while (head.overtakeLeft > 0) {
+    while (head.overtakeLeft > 0 && this.#turnsLeft > 0) {
       let served = false;
       const others = this.#overtakers(lane);
       for (const other of others) {
@@ -175,6 +205,7 @@ export class Turns<Outcome, Waiter extends Ticket> {
     const { head, flow } = lane;
     const attempt = this.#limits.reserve(head.request, nowMs, true);
     if (attempt.kind === "granted") {
+      this.#turnsLeft -= 1;
       this.remove(head);
       this.count(flow, head.request.size);
       this.#granted(head as Waiter, attempt.outcome);

@@ -48,6 +48,9 @@ const NO_HEADS: readonly Ticket[] = [];
 const plainTicket = <Waiter extends Ticket>(request: PermitRequest, nowMs: number): Waiter =>
   new Ticket(request, nowMs) as Waiter;
 
+/** So many calls are served in one go, and so many woken: some milliseconds in which nothing else happens. */
+const TURNS_MAX = 1_000;
+
 /** A moving average over about ten calls. */
 const SERVICE_GAIN = 0.1;
 
@@ -66,18 +69,21 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
   readonly #ticketOf: (request: PermitRequest, nowMs: number) => Waiter;
   readonly #places = new Places();
   readonly #turns: Turns<Outcome, Waiter>;
+  readonly #turnsMax: number;
 
   /**
    * `granted` is called while another method runs, and must not call the room. `ticketOf` makes the ticket of a call that has to wait, for an owner who keeps more
-   * in it.
+   * in it. `turnsMax`: so many calls are served by one method call; `nextDueMs` is then at once.
    */
   constructor(
     limits: PermitLimits<Outcome>,
     granted: (ticket: Waiter, outcome: Outcome) => void,
     ticketOf: (request: PermitRequest, nowMs: number) => Waiter = plainTicket,
+    turnsMax = TURNS_MAX,
   ) {
     this.#limits = limits;
-    this.#turns = new Turns(limits, granted, this.#places);
+    this.#turns = new Turns(limits, granted, this.#places, turnsMax);
+    this.#turnsMax = turnsMax;
     this.#ticketOf = ticketOf;
   }
 
@@ -175,7 +181,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
 
   /** Serves whoever can be by now. */
   pump(nowMs: number): void {
-    const changed = this.#places.takeDueLanes(nowMs).map(({ contest }) => contest);
+    const changed = this.#places.takeDueLanes(nowMs, this.#turnsMax).map(({ contest }) => contest);
     changed.push(...this.#places.takeDueContests(nowMs));
     this.#turns.dispatch(changed, nowMs);
   }
@@ -214,7 +220,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
    */
   #overtakenBy(request: PermitRequest, flow: Flow, contest: Contest): readonly Ticket[] | undefined {
     if (contest.shared.length === 0 || this.#places.waiting === 0) return NO_HEADS;
-    const isOwed = this.#turns.owedBand(this.#places.contests.all) !== undefined;
+    const isOwed = this.#turns.isOwed();
     if (flow.band === 0 && !isOwed) return NO_HEADS;
     const heads: Ticket[] = [];
     for (const rival of this.#places.contests.rivalsOf(contest)) {

@@ -1,27 +1,11 @@
 --[[
-src/core/fairness/{places,contest,lane,service-order}.ts in Redis, function by function, over the records of room-records.lua.
+src/core/fairness/{places,lane,service-order}.ts in Redis, function by function, over the records of room-records.lua.
 ]]
 
--- Orders of the room: flows that wait, by band, and who sleeps or waits for a moment.
+-- Orders of the room: flows that wait, by band, and lanes that sleep.
 local byCounter = {}
 for band = 1, BANDS do byCounter[band] = orderOf('a:' .. BAND_NAMES[band]) end
-local asleep, awaited = orderOf('d'), orderOf('e')
--- Of contests: who is in line, by band, and the same by the size of their head.
-local lines, bySize = {}, {}
-
-local function lineOf(number, band)
-  local bands = lines[number]
-  if not bands then
-    bands = {}
-    lines[number], bySize[number] = bands, orderOf('z:' .. number)
-  end
-  local order = bands[band]
-  if not order then
-    order = orderOf('o:' .. number .. ':' .. BAND_NAMES[band])
-    bands[band] = order
-  end
-  return order
-end
+local asleep = orderOf('d')
 
 -- service-order.ts
 
@@ -44,161 +28,6 @@ local function candidate(key, band, name, weight)
   local counter = known and known.counter or 0
   return { key = key, band = band, name = name, counter = counter > floorCounter and counter or floorCounter, weight = weight,
     waiting = 0, bytes = 0, unsettled = known and known.unsettled or 0, lanes = {} }
-end
-
--- contest.ts
-
-local function setDue(number, contest, dueMs)
-  if contest.dueMs == dueMs then return end
-  contest.dueMs = dueMs
-  keepContest(number, contest)
-  if dueMs == 0 then dropFrom(awaited, number) else putIn(awaited, dueMs, number) end
-end
-
-local NONE = {}
-local numberOf, sharing, isSharingRead = {}, {}, false
-
-local function contestsOver(key)
-  local known = sharing[key]
-  if known then return known end
-  if isSharingRead then return NONE end
-  -- Contests by key, and by what is shared: read at once where they are few.
-  local SHARED_FEW = 64
-  if room.shared <= SHARED_FEW then
-    isSharingRead = true
-    local all = call('HGETALL', ROOM .. 's')
-    for i = 1, #all, 2 do sharing[all[i]] = cmsgpack.unpack(all[i + 1]) end
-    return sharing[key] or NONE
-  end
-  local value = call('HGET', ROOM .. 's', key)
-  known = value and cmsgpack.unpack(value) or NONE
-  sharing[key] = known
-  return known
-end
-
-local function setContestsOver(key, list)
-  if #contestsOver(key) == 0 then room.shared = room.shared + 1 end
-  sharing[key] = list
-  if #list > 0 then
-    call('HSET', ROOM .. 's', key, cmsgpack.pack(list))
-    touch('s')
-  else
-    call('HDEL', ROOM .. 's', key)
-    room.shared = room.shared - 1
-  end
-end
-
--- The keys that a call shares, and how many charges these have.
-local function sharedBy(ticket)
-  local a, shared, charges = ticket.numbers, {}, 0
-  for i = 1, a[5] do
-    if a[ticket.isSharedAt + i] == 1 then
-      shared[#shared + 1] = ticket.keys[i]
-      charges = charges + a[6 + i]
-    end
-  end
-  return shared, charges
-end
-
-local function contestFor(key, ticket)
-  local number = numberOf[key]
-  if number == nil then
-    number = call('HGET', ROOM .. 'n', key)
-    numberOf[key] = number
-  end
-  local known = number and contestOf(number)
-  if known then return number, known end
-  room.contests = room.contests + 1
-  number = format('%.0f', room.contests)
-  local shared, charges = sharedBy(ticket)
-  local contest = { key = key, shared = shared, loads = {}, serviceMs = 0, dueMs = 0, lanes = 0, inLine = 0 }
-  for band = 1, BANDS do
-    local needs = {}
-    for i = 1, charges do needs[i] = 0 end
-    contest.loads[band] = { calls = 0, weight = 0, needs = needs }
-  end
-  contests[number] = contest
-  return number, contest
-end
-
--- Makes a contest that was only looked for one that others find.
-local function openContest(number, contest)
-  keepContest(number, contest)
-  call('HSET', ROOM .. 'n', contest.key, number)
-  touch('n')
-  numberOf[contest.key] = number
-  for _, key in ipairs(contest.shared) do
-    local list = { number }
-    for _, other in ipairs(contestsOver(key)) do list[#list + 1] = other end
-    setContestsOver(key, list)
-  end
-end
-
-local function dropIdle(number, contest)
-  if contest.lanes > 0 then return end
-  keepContest(number, false)
-  call('HDEL', ROOM .. 'n', contest.key)
-  numberOf[contest.key] = false
-  for _, key in ipairs(contest.shared) do
-    local list = {}
-    for _, other in ipairs(contestsOver(key)) do
-      if other ~= number then list[#list + 1] = other end
-    end
-    setContestsOver(key, list)
-  end
-end
-
-local function addRivals(set, number, contest)
-  set[number] = true
-  for _, key in ipairs(contest.shared) do
-    for _, rival in ipairs(contestsOver(key)) do set[rival] = true end
-  end
-end
-
--- These contests and all over something that is contested in one of them too.
-local function withRivals(of)
-  local all, keys = {}, {}
-  for number in pairs(of) do
-    local contest = contestOf(number)
-    all[number] = true
-    for _, key in ipairs(contest and contest.shared or NONE) do keys[key] = true end
-  end
-  for key in pairs(keys) do
-    for _, rival in ipairs(contestsOver(key)) do all[rival] = true end
-  end
-  return all
-end
-
--- How many of those who are next in line are read together: as many as places were given back in this run, and some who may overtake.
-local foreseen = 1
-
--- Reads these lanes with all that decides over them.
-local function foreseeLanes(names)
-  local keys, heads = {}, {}
-  for i, name in ipairs(names) do keys[i] = flowKey(tonumber(sub(name, 13, 13)), sub(name, 14)) end
-  foreseeFlows(keys)
-  for i, name in ipairs(names) do heads[i] = laneOf(name).head end
-  foreseeTickets(heads)
-end
-
-local function firstOf(number, band)
-  local order = lineOf(number, band)
-  if order.first > order.last and not order.isWhole then
-    readOrder(order, foreseen)
-    if foreseen > 1 then foreseeLanes(order.members) end
-  end
-  local name = firstIn(order)
-  return name and laneOf(name)
-end
-
-local function bestOf(number)
-  local inLine = room.inLine
-  for band = 1, BANDS do
-    if inLine[band] > 0 then
-      local lane = firstOf(number, band)
-      if lane then return lane end
-    end
-  end
 end
 
 local function isServedBefore(lane, other)
@@ -312,13 +141,14 @@ local function needsOf(lane) return lane.needs or addNeeds({}, ticketOf(lane.hea
 local function weigh(lane, ticket, sign)
   local contest, a, p, shared = contestOf(lane.contest), ticket.numbers, 7 + ticket.numbers[5], 0
   local load = contest.loads[lane.band]
-  local needs, isSharedAt = load.needs, ticket.isSharedAt
+  local needs, least, isSharedAt = load.needs, contest.least, ticket.isSharedAt
   for i = 1, a[5] do
     local charges = a[6 + i]
     if a[isSharedAt + i] == 1 then
       for at = p + 5, p + 7 * charges, 7 do
         shared = shared + 1
         needs[shared] = needs[shared] + sign * a[at]
+        if not least[shared] or a[at] < least[shared] then least[shared] = a[at] end
       end
     end
     p = p + 7 * charges

@@ -7,7 +7,7 @@ end. ROOM starts every key; all expire when nobody has touched them for longer t
                      need in sum, and other lanes
     a:BAND           flows that wait, by counter
     q:SEQUENCE       a lane's tickets behind the head, first to last
-    c:ID             a contest: key, shared, loads, serviceMs, dueMs, lanes, inLine
+    c:ID             a contest: key, shared, counts, limits, least, loads, serviceMs, dueMs, lanes, inLine
     n                contests by key
     s                contests over what is shared, by its key: [ID]*
     o:ID:BAND        lanes in line in a contest, by their flow's counter
@@ -28,13 +28,15 @@ local room = storedRoom and cmsgpack.unpack(storedRoom) or { waiting = 0, bytes 
 
 -- Contests
 
-local contests, changedContests = {}, {}
+-- `storedDues` is what is stored of when they are due: it changes often, and mostly back.
+local contests, changedContests, storedDues = {}, {}, {}
 local function contestOf(number)
   local known = contests[number]
   if known == nil then
     local value = call('GET', ROOM .. 'c:' .. number)
     known = value and cmsgpack.unpack(value) or false
     contests[number] = known
+    storedDues[number] = known and known.dueMs
   end
   return known
 end
@@ -168,13 +170,19 @@ local function writeTickets()
   newTickets, goneTickets = {}, {}
 end
 
+-- See room-contests.lua.
+local writeSharing
 local function writeAll()
+  for number, dueMs in pairs(storedDues) do
+    if contests[number] and contests[number].dueMs ~= dueMs then changedContests[number] = true end
+  end
   for number in pairs(changedContests) do
     local contest = contests[number]
     if contest then call('SET', ROOM .. 'c:' .. number, cmsgpack.pack(contest), 'PX', KEEP_MS) else call('DEL', ROOM .. 'c:' .. number) end
   end
   for key in pairs(changedFlows) do call('SET', ROOM .. key, toStoredFlow(flows[key]), 'PX', KEEP_MS) end
   writeTickets()
+  writeSharing()
   writeOrders()
   call('SET', ROOM .. 'r', cmsgpack.pack(room), 'PX', KEEP_MS)
 end

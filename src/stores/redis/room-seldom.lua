@@ -71,8 +71,10 @@ end
 
 -- Serves whoever is due.
 local function pump()
-  local among = {}
+  local among, woken = {}, 0
   for name in due, asleep do
+    if woken == TURNS_MAX then break end
+    woken = woken + 1
     local lane = laneOf(name)
     wake(lane)
     among[lane.contest] = true

@@ -2,6 +2,11 @@
 Whose turn it is: src/core/fairness/{minimum-shares,ahead,turns}.ts in Redis, function by function.
 ]]
 local LOOKAHEAD = 4
+-- So many calls are served by one run, and so many woken: about ten milliseconds. That many requests are one script too.
+local TURNS_MAX = 64
+-- Among more contests each turn takes longer, and hardly anybody of each contest has one.
+local CONTESTS_FEW, TURNS_AMONG_MANY_MAX = 32, 16
+local turnsLeft = TURNS_MAX
 -- Who asks.
 local gateway = ARGV[2]
 
@@ -76,31 +81,24 @@ end
 
 -- turns.ts
 
--- `among` are contests, by number; all of them where it is a function that finds them.
-local function owedBand(among)
+-- Who is next in the lowest band that is owed a call.
+local function owedIn(ranking)
   for band = BANDS, 2, -1 do
     -- Nothing that waits is smaller than the least that came.
     if room.inLine[band] > 0 and room.credit[band] >= room.sizeMin[band] then
-      if type(among) == 'function' then among = among() end
-      local best
-      for number in pairs(among) do
-        local lane = firstOf(number, band)
-        if lane and (not best or isServedBefore(lane, best)) then best = lane end
-      end
-      if best and isOwed(band, best.size) then return band end
+      local first = ranking.first(band)
+      if first and isOwed(band, first.size) then return first end
     end
   end
 end
 
-local function nextOf(among)
-  local owed = owedBand(among)
-  local best
-  for number in pairs(among) do
-    local lane
-    if owed then lane = firstOf(number, owed) else lane = bestOf(number) end
-    if lane and (not best or isServedBefore(lane, best)) then best = lane end
+local function nextIn(ranking)
+  local lane = owedIn(ranking)
+  if lane then return lane end
+  for band = 1, BANDS do
+    lane = room.inLine[band] > 0 and ranking.first(band)
+    if lane then return lane end
   end
-  return best
 end
 
 local function isShared(ticket, subject) return ticket.numbers[ticket.isSharedAt + subject] == 1 end
@@ -121,6 +119,7 @@ local function try(lane)
   local ticket = ticketOf(lane.head)
   local verdict, waitMs, subject, reply = attempt(ticket)
   if verdict == 0 then
+    turnsLeft = turnsLeft - 1
     removeTicket(ticket, lane)
     count(lane.flow, ticket.size)
     local told = listOf(grants, gatewayIn(ticket.name))
@@ -146,24 +145,25 @@ local function overtakersOf(firstLane)
   return names
 end
 
+-- What a call asks for under a key, and of which limits.
+local function needsUnder(ticket, key)
+  local needs, limits, a = {}, {}, ticket.numbers
+  local p = 7 + a[5]
+  for i = 1, a[5] do
+    local charges = a[6 + i]
+    if ticket.keys[i] == key then
+      for at = p, p + 7 * charges - 7, 7 do needs[#needs + 1], limits[#limits + 1] = a[at + 5], a[at + 1] end
+    end
+    p = p + 7 * charges
+  end
+  return needs, limits
+end
+
 -- Whether a call asks for less of what a head has no room for, of the subject of that key, which both share in the same contest: only then can it fit.
 local function asksForLess(ticket, head, key)
-  local needs, a, p, at = {}, head.numbers, 7 + head.numbers[5], 0
-  for i = 1, a[5] do
-    for _ = 1, a[6 + i] do
-      if head.keys[i] == key then needs[#needs + 1] = a[p + 5] end
-      p = p + 7
-    end
-  end
-  a, p = ticket.numbers, 7 + ticket.numbers[5]
-  for i = 1, a[5] do
-    for _ = 1, a[6 + i] do
-      if ticket.keys[i] == key then
-        at = at + 1
-        if a[p + 5] < needs[at] then return true end
-      end
-      p = p + 7
-    end
+  local theirs = needsUnder(head, key)
+  for i, need in ipairs((needsUnder(ticket, key))) do
+    if need < theirs[i] then return true end
   end
   return false
 end
@@ -172,7 +172,7 @@ end
 local function overtake(firstLane, key)
   local head = ticketOf(firstLane.head)
   local failed = head.size
-  while firstLane.overtakeLeft > 0 do
+  while firstLane.overtakeLeft > 0 and turnsLeft > 0 do
     local _, smallest = firstIn(bySize[firstLane.contest])
     -- Nobody is small enough.
     if not smallest or smallest >= failed then return end
@@ -201,45 +201,90 @@ local function sharesKey(contest, key)
   return false
 end
 
+-- Nobody of a contest is served before the moment of somebody else.
+local function leaveOut(among, number, contest, dueMs)
+  among[number] = nil
+  if contest and contest.inLine > 0 then setDue(number, contest, dueMs) end
+end
+
+-- What is shared is saved for somebody: nobody else is served from it before.
 local function close(among, key, firstNumber)
   local dueMs = contestOf(firstNumber).dueMs
   for number in pairs(among) do
     local contest = contestOf(number)
     -- One whose last call was served is gone.
-    if not contest then
-      among[number] = nil
-    elseif sharesKey(contest, key) then
-      among[number] = nil
-      if contest.inLine > 0 then setDue(number, contest, dueMs) end
+    if not contest or sharesKey(contest, key) then leaveOut(among, number, contest, dueMs) end
+  end
+end
+
+-- Nobody is tried for whom what a head was refused does not do either: clients may make up as many contests as they like.
+local function bar(among, key, head, firstNumber)
+  local dueMs, needs, limits = contestOf(firstNumber).dueMs, needsUnder(head, key)
+  for number in pairs(among) do
+    local contest = contestOf(number)
+    if not contest or isBarredWith(contest, key, limits, needs) then leaveOut(among, number, contest, dueMs) end
+  end
+end
+
+-- Who can be served is when others have had their turn of Redis.
+local function goOnLater(among)
+  for number in pairs(among) do leaveOut(among, number, contestOf(number), clockMs) end
+end
+
+-- Counts a call that was served in front of those who save for a moment.
+local function countPassing(among, saved, contest, size)
+  for _, one in ipairs(saved) do
+    if sharesKey(contest, one.key) then
+      one.lane.overtakeLeft = one.lane.overtakeLeft - size
+      keepFlow(one.lane.flow)
+      if one.lane.overtakeLeft <= 0 then close(among, one.key, one.lane.contest) end
     end
   end
 end
 
-local function dispatch(among)
-  local saved = {}
+-- Looks at all of them, so nobody waits for a moment.
+local function beginWith(among)
+  local count = 0
   for number in pairs(among) do
     local contest = contestOf(number)
+    count = count + 1
     if contest then setDue(number, contest, 0) else among[number] = nil end
   end
+  if count <= CONTESTS_FEW then return end
+  foreseen = 1
+  if turnsLeft > TURNS_AMONG_MANY_MAX then turnsLeft = TURNS_AMONG_MANY_MAX end
+end
+
+local function dispatch(among)
+  local saved, ranking = {}, rankingOf(among)
+  beginWith(among)
   while true do
-    local lane = nextOf(among)
+    if turnsLeft == 0 then return goOnLater(among) end
+    local lane, turnsBefore = nextIn(ranking), turnsLeft
     if not lane then return end
     local number, head = lane.contest, ticketOf(lane.head)
     local contest = contestOf(number)
     local verdict, subject = try(lane)
     if verdict == 0 then
-      for _, one in ipairs(saved) do
-        if sharesKey(contest, one.key) then
-          one.lane.overtakeLeft = one.lane.overtakeLeft - head.size
-          keepFlow(one.lane.flow)
-          if one.lane.overtakeLeft <= 0 then close(among, one.key, one.lane.contest) end
+      ranking.served()
+      countPassing(among, saved, contest, head.size)
+    else
+      ranking.refused()
+      if lane.dueMs == 0 then
+        local key = head.keys[subject]
+        overtake(lane, key)
+        if turnsLeft < turnsBefore then ranking.served() end
+        -- There may be more who can overtake.
+        if turnsLeft > 0 then
+          among[number] = nil
+          if lane.overtakeLeft > 0 then
+            bar(among, key, head, number)
+            saved[#saved + 1] = { lane = lane, key = key }
+          else
+            close(among, key, number)
+          end
         end
       end
-    elseif lane.dueMs == 0 then
-      among[number] = nil
-      local key = head.keys[subject]
-      overtake(lane, key)
-      if lane.overtakeLeft > 0 then saved[#saved + 1] = { lane = lane, key = key } else close(among, key, number) end
     end
   end
 end

@@ -36,7 +36,7 @@ do
   local function overtakenBy(ticket, flow, number, contest)
     local overtaken = {}
     if #contest.shared == 0 or room.waiting == 0 then return overtaken end
-    local owed = owedBand(allContests) ~= nil
+    local owed = owedIn(rankingOf(allContests())) ~= nil
     if ticket.band == 1 and not owed then return overtaken end
     local rivals = {}
     addRivals(rivals, number, contest)

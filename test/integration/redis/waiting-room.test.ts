@@ -99,6 +99,9 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 const nameOf = ({ instance, sequence }: ReservationId) => `${instance}:${sequence}`;
+/** How many turns are taken in one go: so few that histories come there, and more than they have. */
+const TURNS_MAX = [2, 1_000] as const;
+const SCRIPTS = TURNS_MAX.map((max) => ROOM.source.replace(/TURNS_MAX = \d+/, `TURNS_MAX = ${max}`));
 /** In any order: who is served in one moment is compared, not who is told first. */
 const sorted = <T extends { readonly name: string }>(list: readonly T[]) =>
   [...list].sort((a, b) => a.name.localeCompare(b.name));
@@ -145,6 +148,8 @@ class Pair {
         this.waiting.delete(nameOf(call.id));
         this.open.push({ call, isCounted: true });
       },
+      undefined,
+      TURNS_MAX[round % 2],
     );
   }
 
@@ -211,7 +216,7 @@ class Pair {
     for (const request of requests) args.push(request.letter, String(request.args.length), ...request.args);
     const [dueMs, ...replies] = (await this.#client.callBuffer(
       "eval",
-      ROOM.source,
+      SCRIPTS[round % 2],
       1,
       this.#realms.room(),
       ...args,
