@@ -31,26 +31,30 @@ local function standingOf(ticket, lane)
   return lookAt(ticket, lane, before, own)
 end
 
-local function leaveOne(ticket, lane)
-  local wasHead, number, contest = lane.head == ticket.name, lane.contest, contestOf(lane.contest)
-  local rivals = {}
+-- The contests and the keys where somebody may be next now are added to `changed` and `left`.
+local function leaveOne(ticket, lane, changed, left)
+  local wasHead, contest = lane.head == ticket.name, contestOf(lane.contest)
   removeTicket(ticket, lane)
   if not wasHead then return end
   if lane.calls > 0 and lane.dueMs > 0 then wake(lane) end
-  addRivals(rivals, number, contest)
-  -- Those whom it held up may have held up others.
-  dispatch(withRivals(rivals))
+  changed[lane.contest] = true
+  for _, key in ipairs(contest.shared) do left[key] = true end
 end
 
--- Of a gateway that is dead.
-local function leaveAll(of)
-  for _, ticketId in ipairs(call('HKEYS', ROOM .. 't:' .. of)) do
-    local ticket = ticketOf(ticketId .. of)
-    if ticket then leaveOne(ticket, laneOf(laneNameOf(ticket))) end
+-- Takes out calls of a gateway that is dead, at most `max`. How many, and whether these were all.
+local function dropCallsOf(of, max, changed, left)
+  local names = call('HKEYS', ROOM .. 't:' .. of)
+  local count = #names < max and #names or max
+  for i = 1, count do names[i] = names[i] .. of end
+  foreseeTickets({ spread(names, 1, count) })
+  for i = 1, count do
+    local ticket = ticketOf(names[i])
+    leaveOne(ticket, laneOf(laneNameOf(ticket)), changed, left)
   end
+  return count, count == #names
 end
 
-local function leave(at)
+local function leave(at, changed, left)
   local ticket = ticketOf(ARGV[at + 1] .. gateway)
   if not ticket then return '-1' end
   local lane, expectedMs = laneOf(laneNameOf(ticket)), 0
@@ -59,7 +63,7 @@ local function leave(at)
     local _
     _, expectedMs = standingOf(ticket, lane)
   end
-  leaveOne(ticket, lane)
+  leaveOne(ticket, lane, changed, left)
   return format('%.17g', expectedMs)
 end
 
@@ -130,4 +134,4 @@ local function view(at)
   return reply
 end
 
-return { leave = leave, leaveAll = leaveAll, pump = pump, view = view }
+return { leave = leave, dropCallsOf = dropCallsOf, pump = pump, view = view }

@@ -131,12 +131,16 @@ do
   end
 end
 
--- Contests over what was given back in this run: whoever is next is served when all of it is known.
-local pending = {}
+-- Contests over what was given back in this run, or with another head now, and the keys of these: whoever is next is served when all of it is known.
+local pending, left = {}, {}
 local function servePending()
   if not next(pending) then return end
+  -- Those whom a head held up that has left may have held up others.
+  for key in pairs(left) do
+    for _, number in ipairs(contestsOver(key)) do pending[number] = true end
+  end
   local among = withRivals(pending)
-  pending = {}
+  pending, left = {}, {}
   dispatch(among)
 end
 
@@ -193,7 +197,12 @@ local function unheardGateways(gateways)
   return unheard
 end
 
+-- So many calls of gateways that are dead leave in one run: about ten milliseconds.
+local DROPPED_MAX = 256
 local seldom
+-- Whether there are more of them: until they have left, whoever is served might be dead.
+local isDropping = false
+
 local function dropDeadGateways()
   local alive, dead = {}, {}
   local listed = call('ZRANGE', ROOM .. 'g', 0, -1, 'WITHSCORES')
@@ -201,11 +210,14 @@ local function dropDeadGateways()
     if tonumber(listed[i + 1]) <= clockMs then dead[#dead + 1] = listed[i] else alive[#alive + 1] = listed[i] end
   end
   for _, name in ipairs(unheardGateways(alive)) do dead[#dead + 1] = name end
+  local most = DROPPED_MAX
   for _, name in ipairs(dead) do
     seldom = seldom or makeSeldom()
-    seldom.leaveAll(name)
-    dropFrom(gateways, name)
+    local dropped, isAll = seldom.dropCallsOf(name, most, pending, left)
+    most = most - dropped
+    if isAll then dropFrom(gateways, name) else isDropping = true end
   end
+  if isDropping then turnsLeft = 0 end
 end
 
 -- How many places are given back in this run.
@@ -220,10 +232,10 @@ end
 
 local function answer(letter, at, arguments)
   if letter == 'f' then return freed(at, arguments) end
+  seldom = seldom or letter ~= 'e' and makeSeldom()
+  if letter == 'l' then return seldom.leave(at, pending, left) end
   servePending()
   if letter == 'e' then return enter(at) end
-  seldom = seldom or makeSeldom()
-  if letter == 'l' then return seldom.leave(at) end
   if letter == 'v' then return seldom.view(at) end
   seldom.pump()
   writeTickets()
@@ -234,6 +246,7 @@ end
 
 local function untilDue()
   if room.waiting == 0 then return -1 end
+  if isDropping then return 0 end
   local _, laneMs = firstIn(asleep)
   local _, contestMs = firstIn(awaited)
   local dueMs = laneMs and contestMs and (laneMs < contestMs and laneMs or contestMs) or laneMs or contestMs
