@@ -101,3 +101,24 @@ test("InProcessPermitQueue serves the next at once when a call tells that it is 
   await waiter.end(holder);
   assert.deepEqual(await decided(t, decision), ["granted", 0]);
 });
+
+for (const [name, limited] of [
+  ["limit of its own", { key: "user=ann", spec: rolling(1, 1_000) }],
+  ["limit that others share", { key: "account=a", spec: bucket(1, 1, 1_000) }],
+] as const) {
+  test(`InProcessPermitQueue serves who waits for a ${name} within three windows though the clock goes back by an hour (L5, Q8)`, async (t) => {
+    holdTime(t);
+    let leaptMs = 0;
+    const store = new MemoryLimitStore({ nowMs: () => Date.now() + leaptMs });
+    t.after(() => store.close());
+    const waiter = new Waiter(store, 101);
+    const asked = { user: "ann", specs: [limited] };
+    await waiter.granted(asked);
+    const { decision } = await waiter.waiting(asked);
+    leaptMs = -3_600_000;
+    const [kind, afterMs] = await decided(t, decision);
+    assert.equal(kind, "granted");
+    // The moment that was told, the same again for the room, and for the limit, which move with the clock when they see it.
+    assert.ok(afterMs >= 1_000 && afterMs <= 3_200, `after ${afterMs} ms`);
+  });
+}

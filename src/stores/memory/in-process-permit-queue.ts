@@ -1,5 +1,6 @@
 import type { PermitRequest, RoomBounds } from "../../core/fairness/permit.ts";
 import type { Attempt } from "../../core/fairness/permit-limits.ts";
+import { RoomTime } from "../../core/fairness/room-time.ts";
 import { WaitingRoom } from "../../core/fairness/waiting-room.ts";
 import type { Priority } from "../../core/policy/policy.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -73,6 +74,7 @@ interface Batch {
 /** The waiting room of one process, over the counters that it keeps in memory: for the memory store and the embedded store. */
 export class InProcessPermitQueue implements PermitQueue {
   readonly #clock: Clock;
+  readonly #time = new RoomTime();
   readonly #durability: Durability | undefined;
   readonly #room: WaitingRoom<ReserveOutcome, WaitingHere>;
   readonly #table: CounterTable;
@@ -90,9 +92,9 @@ export class InProcessPermitQueue implements PermitQueue {
     this.#room = new WaitingRoom<ReserveOutcome, WaitingHere>(
       {
         reserve: (request, nowMs, waits) =>
-          attemptOf(request, table.reserve(request as PermitCall, nowMs, !waits)),
+          attemptOf(request, table.reserve(request as PermitCall, this.#time.clockAt(nowMs), !waits)),
         expectedWait: (request, ahead, serviceMs, nowMs) =>
-          table.expectedWait(request.subjects, ahead, serviceMs, nowMs),
+          table.expectedWait(request.subjects, ahead, serviceMs, this.#time.clockAt(nowMs)),
       },
       (call, outcome) => this.#grant(call, outcome as Admitted),
       (request, nowMs) => new WaitingHere(request, nowMs, this.#left),
@@ -104,7 +106,7 @@ export class InProcessPermitQueue implements PermitQueue {
     bounds: RoomBounds,
   ): Promise<Exclude<PermitDecision, { readonly kind: "timed_out" }> | WaitingPermit> {
     this.#durability?.assertUsable();
-    const entry = this.#room.enter(call, bounds, this.#clock.nowMs());
+    const entry = this.#room.enter(call, bounds, this.#nowMs());
     switch (entry.kind) {
       case "granted":
         await this.#durability?.committed();
@@ -120,12 +122,12 @@ export class InProcessPermitQueue implements PermitQueue {
   }
 
   freed({ keys, served, openMs }: FreedRequest): void {
-    this.#room.freed(keys, served, openMs, this.#clock.nowMs());
+    this.#room.freed(keys, served, openMs, this.#nowMs());
     this.#arm();
   }
 
   async look(flow: string, priority: Priority): Promise<WaitingOfFlow> {
-    const nowMs = this.#clock.nowMs();
+    const nowMs = this.#nowMs();
     const { total, first } = this.#room.lookAll(flow, priority, LOOK_MAX, nowMs);
     const shown = first.map(({ ticket, position, expectedMs }) => ({
       waitedMs: nowMs - ticket.enteredMs,
@@ -137,11 +139,11 @@ export class InProcessPermitQueue implements PermitQueue {
 
   /** What the timer does: for tests that set the clock themselves. */
   pump(): void {
-    this.#room.pump(this.#clock.nowMs());
+    this.#room.pump(this.#nowMs());
     this.#arm();
   }
 
-  /** When `pump` has something to do, on the clock; infinite while there is nothing. */
+  /** When `pump` has something to do, by the room's time; infinite while there is nothing. */
   get nextDueMs(): number {
     return this.#room.nextDueMs;
   }
@@ -204,7 +206,7 @@ export class InProcessPermitQueue implements PermitQueue {
   }
 
   #timeOut(call: WaitingHere): void {
-    const { expectedMs } = this.#room.look(call, this.#clock.nowMs());
+    const { expectedMs } = this.#room.look(call, this.#nowMs());
     if (this.#take(call)) call.decide({ kind: "timed_out", waitMs: Math.max(1, expectedMs) });
   }
 
@@ -213,9 +215,14 @@ export class InProcessPermitQueue implements PermitQueue {
     if (call.state !== "waiting") return false;
     call.state = "left";
     this.#deadlines.remove(call);
-    this.#room.leave(call, this.#clock.nowMs());
+    this.#room.leave(call, this.#nowMs());
     this.#arm();
     return true;
+  }
+
+  /** By the room's time. */
+  #nowMs(): number {
+    return this.#time.at(this.#clock.nowMs());
   }
 
   /** One timer, for the next moment that is known. Where that moves on, as it does with every grant, the timer is left to fire in vain. */
@@ -229,7 +236,7 @@ export class InProcessPermitQueue implements PermitQueue {
     if (dueMs >= this.#timerMs) return;
     clearTimeout(this.#timer);
     this.#timerMs = dueMs;
-    const inMs = Math.min(TIMER_MS_MAX, Math.max(0, dueMs - this.#clock.nowMs()));
+    const inMs = Math.min(TIMER_MS_MAX, Math.max(0, dueMs - this.#nowMs()));
     this.#timer = setTimeout(() => {
       this.#timerMs = Number.POSITIVE_INFINITY;
       this.pump();

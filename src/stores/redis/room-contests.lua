@@ -67,40 +67,43 @@ writeSharing = function()
   end
 end
 
--- The keys that a call shares, how many charges each has, and their limits.
-local function sharedBy(ticket)
-  local a, shared, counts, limits = ticket.numbers, {}, {}, {}
-  local p = 7 + a[5]
-  for i = 1, a[5] do
-    local charges = a[6 + i]
-    if a[ticket.isSharedAt + i] == 1 then
-      shared[#shared + 1], counts[#counts + 1] = ticket.keys[i], charges
-      for at = p + 1, p + 7 * charges, 7 do limits[#limits + 1] = a[at] end
+local contestFor
+do
+  -- The keys that a call shares, how many charges each has, and their limits.
+  local function sharedBy(ticket)
+    local a, shared, counts, limits = ticket.numbers, {}, {}, {}
+    local p = 7 + a[5]
+    for i = 1, a[5] do
+      local charges = a[6 + i]
+      if a[ticket.isSharedAt + i] == 1 then
+        shared[#shared + 1], counts[#counts + 1] = ticket.keys[i], charges
+        for at = p + 1, p + 7 * charges, 7 do limits[#limits + 1] = a[at] end
+      end
+      p = p + 7 * charges
     end
-    p = p + 7 * charges
+    return shared, counts, limits
   end
-  return shared, counts, limits
-end
 
-local function contestFor(key, ticket)
-  local number = numberOf[key]
-  if number == nil then
-    number = call('HGET', ROOM .. 'n', key)
-    numberOf[key] = number
+  contestFor = function(key, ticket)
+    local number = numberOf[key]
+    if number == nil then
+      number = call('HGET', ROOM .. 'n', key)
+      numberOf[key] = number
+    end
+    local known = number and contestOf(number)
+    if known then return number, known end
+    room.contests = room.contests + 1
+    number = format('%.0f', room.contests)
+    local shared, counts, limits = sharedBy(ticket)
+    local contest = { key = key, shared = shared, counts = counts, limits = limits, least = {}, loads = {}, serviceMs = 0, dueMs = 0, lanes = 0, inLine = 0 }
+    for band = 1, BANDS do
+      local needs = {}
+      for i = 1, #limits do needs[i] = 0 end
+      contest.loads[band] = { calls = 0, weight = 0, needs = needs }
+    end
+    contests[number] = contest
+    return number, contest
   end
-  local known = number and contestOf(number)
-  if known then return number, known end
-  room.contests = room.contests + 1
-  number = format('%.0f', room.contests)
-  local shared, counts, limits = sharedBy(ticket)
-  local contest = { key = key, shared = shared, counts = counts, limits = limits, least = {}, loads = {}, serviceMs = 0, dueMs = 0, lanes = 0, inLine = 0 }
-  for band = 1, BANDS do
-    local needs = {}
-    for i = 1, #limits do needs[i] = 0 end
-    contest.loads[band] = { calls = 0, weight = 0, needs = needs }
-  end
-  contests[number] = contest
-  return number, contest
 end
 
 -- Makes a contest that was only looked for one that others find.
@@ -180,17 +183,20 @@ local function foreseeLanes(names)
   foreseeTickets(heads)
 end
 
--- So many are read of who is in line at least: when a flow is served, who is first changes wherever it waits.
-local READ_MIN = 8
+local firstOf
+do
+  -- So many are read of who is in line at least: when a flow is served, who is first changes wherever it waits.
+  local READ_MIN = 8
 
-local function firstOf(number, band)
-  local order = lineOf(number, band)
-  if order.first > order.last and not order.isWhole then
-    readOrder(order, foreseen > READ_MIN and foreseen or READ_MIN)
-    if foreseen > 1 then foreseeLanes(order.members) end
+  firstOf = function(number, band)
+    local order = lineOf(number, band)
+    if order.first > order.last and not order.isWhole then
+      readOrder(order, foreseen > READ_MIN and foreseen or READ_MIN)
+      if foreseen > 1 then foreseeLanes(order.members) end
+    end
+    local name = firstIn(order)
+    return name and laneOf(name)
   end
-  local name = firstIn(order)
-  return name and laneOf(name)
 end
 
 local function bestOf(number)

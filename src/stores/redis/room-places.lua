@@ -9,25 +9,28 @@ local asleep = orderOf('d')
 
 -- service-order.ts
 
-local function floorOf(band)
-  local _, counter = firstIn(byCounter[band])
-  return counter or room.last[band]
-end
-
--- Nothing is kept of it before it takes part.
-local function candidate(key, band, name, weight)
-  local known = flowOf(key, band, name)
-  if known and known.waiting > 0 then
-    if known.weight ~= weight then
-      known.weight = weight
-      keepFlow(known)
-    end
-    return known
+local candidate
+do
+  local function floorOf(band)
+    local _, counter = firstIn(byCounter[band])
+    return counter or room.last[band]
   end
-  local floorCounter = floorOf(band)
-  local counter = known and known.counter or 0
-  return { key = key, band = band, name = name, counter = counter > floorCounter and counter or floorCounter, weight = weight,
-    waiting = 0, bytes = 0, unsettled = known and known.unsettled or 0, lanes = {} }
+
+  -- Nothing is kept of it before it takes part.
+  candidate = function(key, band, name, weight)
+    local known = flowOf(key, band, name)
+    if known and known.waiting > 0 then
+      if known.weight ~= weight then
+        known.weight = weight
+        keepFlow(known)
+      end
+      return known
+    end
+    local floorCounter = floorOf(band)
+    local counter = known and known.counter or 0
+    return { key = key, band = band, name = name, counter = counter > floorCounter and counter or floorCounter, weight = weight,
+      waiting = 0, bytes = 0, unsettled = known and known.unsettled or 0, lanes = {} }
+  end
 end
 
 local function isServedBefore(lane, other)
@@ -39,9 +42,8 @@ end
 
 -- lane.ts
 
-local OVERTAKING_MAX = 4
-
 local function setHead(lane, ticket)
+  local OVERTAKING_MAX = 4
   lane.head, lane.size, lane.overtakeLeft = ticket.name, ticket.size, OVERTAKING_MAX * ticket.size
 end
 
@@ -200,48 +202,51 @@ local function join(ticket, lane)
   end
 end
 
-local function closeLane(lane, ticket)
-  local flow, number = lane.flow, lane.contest
-  local contest = contestOf(number)
-  unline(lane)
-  forgetSleep(lane, ticket)
-  local load = contest.loads[lane.band]
-  load.weight = load.weight - lane.weight
-  contest.lanes = contest.lanes - 1
-  keepContest(number, contest)
-  for i, other in ipairs(flow.lanes) do
-    if other == lane then table.remove(flow.lanes, i) break end
-  end
-  lanes[lane.name] = nil
-  if contest.inLine == 0 then setDue(number, contest, 0) end
-  dropIdle(number, contest)
-end
-
-local function removeTicket(ticket, lane)
-  local flow, band = lane.flow, lane.band
-  dropTicket(ticket.name)
-  local isHead = lane.head == ticket.name
-  if not isHead then call('LREM', ROOM .. 'q:' .. lane.sequence, 1, ticket.name) end
-  lane.calls = lane.calls - 1
-  weigh(lane, ticket, -1)
-  room.waiting = room.waiting - 1
-  room.bytes = room.bytes - ticket.bytes
-  flow.bytes = flow.bytes - ticket.bytes
-  flow.waiting = flow.waiting - 1
-  keepFlow(flow)
-  if flow.waiting == 0 then
-    dropFrom(byCounter[band], flow.name)
-    room.flows[band] = room.flows[band] - 1
-    if room.flows[band] == 0 then
-      room.last[band] = flow.counter
-      room.credit[band], room.sizeMax[band], room.sizeMin[band] = 0, 0, NO_SIZE
+local removeTicket
+do
+  local function closeLane(lane, ticket)
+    local flow, number = lane.flow, lane.contest
+    local contest = contestOf(number)
+    unline(lane)
+    forgetSleep(lane, ticket)
+    local load = contest.loads[lane.band]
+    load.weight = load.weight - lane.weight
+    contest.lanes = contest.lanes - 1
+    keepContest(number, contest)
+    for i, other in ipairs(flow.lanes) do
+      if other == lane then table.remove(flow.lanes, i) break end
     end
+    lanes[lane.name] = nil
+    if contest.inLine == 0 then setDue(number, contest, 0) end
+    dropIdle(number, contest)
   end
-  if lane.calls == 0 then return closeLane(lane, ticket) end
-  if lane.calls == 1 then lane.needs = nil end
-  if not isHead then return end
-  setHead(lane, ticketOf(call('LPOP', ROOM .. 'q:' .. lane.sequence)))
-  if lane.isInLine then putInLine(lane) end
+
+  removeTicket = function(ticket, lane)
+    local flow, band = lane.flow, lane.band
+    dropTicket(ticket.name)
+    local isHead = lane.head == ticket.name
+    if not isHead then call('LREM', ROOM .. 'q:' .. lane.sequence, 1, ticket.name) end
+    lane.calls = lane.calls - 1
+    weigh(lane, ticket, -1)
+    room.waiting = room.waiting - 1
+    room.bytes = room.bytes - ticket.bytes
+    flow.bytes = flow.bytes - ticket.bytes
+    flow.waiting = flow.waiting - 1
+    keepFlow(flow)
+    if flow.waiting == 0 then
+      dropFrom(byCounter[band], flow.name)
+      room.flows[band] = room.flows[band] - 1
+      if room.flows[band] == 0 then
+        room.last[band] = flow.counter
+        room.credit[band], room.sizeMax[band], room.sizeMin[band] = 0, 0, NO_SIZE
+      end
+    end
+    if lane.calls == 0 then return closeLane(lane, ticket) end
+    if lane.calls == 1 then lane.needs = nil end
+    if not isHead then return end
+    setHead(lane, ticketOf(call('LPOP', ROOM .. 'q:' .. lane.sequence)))
+    if lane.isInLine then putInLine(lane) end
+  end
 end
 
 local function recount(flow, size)

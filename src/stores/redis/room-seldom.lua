@@ -70,7 +70,7 @@ end
 -- Takes who is due out of an order, one after the other.
 local function due(order)
   local name, dueMs = firstIn(order)
-  if name and dueMs <= clockMs then return name end
+  if name and dueMs <= roomMs then return name end
 end
 
 -- Serves whoever is due.
@@ -125,7 +125,7 @@ local function view(at)
     local walk = firstCame(walks)
     if not walk then break end
     local position, expectedMs = lookAt(walk.next, walk.lane, walk.before, walk.own)
-    reply[#reply + 1] = format('%.17g', clockMs - walk.next.enteredMs)
+    reply[#reply + 1] = format('%.17g', roomMs - walk.next.enteredMs)
     reply[#reply + 1] = format('%.17g', position)
     reply[#reply + 1] = format('%.17g', expectedMs)
     left = left - 1

@@ -4,8 +4,6 @@ Whose turn it is: src/core/fairness/{minimum-shares,ahead,turns}.ts in Redis, fu
 local LOOKAHEAD = 4
 -- So many calls are served by one run, and so many woken: about ten milliseconds. That many requests are one script too.
 local TURNS_MAX = 64
--- Among more contests each turn takes longer, and hardly anybody of each contest has one.
-local CONTESTS_FEW, TURNS_AMONG_MANY_MAX = 32, 16
 local turnsLeft = TURNS_MAX
 -- Who asks.
 local gateway = ARGV[2]
@@ -61,22 +59,25 @@ local function joined(band, size)
   if size < room.sizeMin[band] then room.sizeMin[band] = size end
 end
 
-local function served(band, size)
-  local credits = room.credit
-  for other = 2, BANDS do
-    if room.inLine[other] > 0 then
-      local credit, most = credits[other] + size * room.minShares[other], 2 * room.sizeMax[other]
-      credits[other] = credit < most and credit or most
+local count
+do
+  local function served(band, size)
+    local credits = room.credit
+    for other = 2, BANDS do
+      if room.inLine[other] > 0 then
+        local credit, most = credits[other] + size * room.minShares[other], 2 * room.sizeMax[other]
+        credits[other] = credit < most and credit or most
+      end
     end
+    local left = credits[band] - size
+    credits[band] = left > 0 and left or 0
   end
-  local left = credits[band] - size
-  credits[band] = left > 0 and left or 0
-end
 
-local function count(flow, size)
-  flow.unsettled = flow.unsettled + 1
-  recount(flow, size)
-  served(flow.band, size)
+  count = function(flow, size)
+    flow.unsettled = flow.unsettled + 1
+    recount(flow, size)
+    served(flow.band, size)
+  end
 end
 
 -- turns.ts
@@ -108,11 +109,11 @@ local function blocked(lane, ticket, verdict, waitMs, subject)
   if verdict ~= 1 then waitMs = ticket.maxWaitMs end
   if verdict == 1 and isShared(ticket, subject) then
     local contest = contestOf(lane.contest)
-    local dueMs = clockMs + waitMs
-    if contest.dueMs <= clockMs or dueMs < contest.dueMs then setDue(lane.contest, contest, dueMs) end
+    local dueMs = roomMs + waitMs
+    if contest.dueMs <= roomMs or dueMs < contest.dueMs then setDue(lane.contest, contest, dueMs) end
     return
   end
-  sleep(lane, ticket, clockMs + waitMs)
+  sleep(lane, ticket, roomMs + waitMs)
 end
 
 local function try(lane)
@@ -130,21 +131,6 @@ local function try(lane)
   return verdict, subject
 end
 
-local function overtakersOf(firstLane)
-  local number, names = firstLane.contest, {}
-  for band = firstLane.band, BANDS do
-    if #names >= LOOKAHEAD then break end
-    if room.inLine[band] > 0 then
-      addFrom(lineOf(number, band), band == firstLane.band and 1 or 0, LOOKAHEAD - #names, names)
-    end
-  end
-  local smallest, isFound = firstIn(bySize[number]), false
-  for _, name in ipairs(names) do isFound = isFound or name == smallest end
-  if smallest and not isFound then names[#names + 1] = smallest end
-  foreseeLanes(names)
-  return names
-end
-
 -- What a call asks for under a key, and of which limits.
 local function needsUnder(ticket, key)
   local needs, limits, a = {}, {}, ticket.numbers
@@ -159,129 +145,153 @@ local function needsUnder(ticket, key)
   return needs, limits
 end
 
--- Whether a call asks for less of what a head has no room for, of the subject of that key, which both share in the same contest: only then can it fit.
-local function asksForLess(ticket, head, key)
-  local theirs = needsUnder(head, key)
-  for i, need in ipairs((needsUnder(ticket, key))) do
-    if need < theirs[i] then return true end
-  end
-  return false
-end
-
--- `key` is what the head has no room under.
-local function overtake(firstLane, key)
-  local head = ticketOf(firstLane.head)
-  local failed = head.size
-  while firstLane.overtakeLeft > 0 and turnsLeft > 0 do
-    local _, smallest = firstIn(bySize[firstLane.contest])
-    -- Nobody is small enough.
-    if not smallest or smallest >= failed then return end
-    local wasServed = false
-    for _, name in ipairs(overtakersOf(firstLane)) do
-      local lane = laneOf(name)
-      local size = lane.size
-      if size < failed and mayOvertake(lane.flow, size, firstLane) and asksForLess(ticketOf(lane.head), head, key) then
-        if try(lane) == 0 then
-          firstLane.overtakeLeft = firstLane.overtakeLeft - size
-          keepFlow(firstLane.flow)
-          wasServed = true
-          break
-        end
-        if lane.dueMs == 0 then failed = size end
+local overtake
+do
+  local function overtakersOf(firstLane)
+    local number, names = firstLane.contest, {}
+    for band = firstLane.band, BANDS do
+      if #names >= LOOKAHEAD then break end
+      if room.inLine[band] > 0 then
+        addFrom(lineOf(number, band), band == firstLane.band and 1 or 0, LOOKAHEAD - #names, names)
       end
     end
-    if not wasServed then return end
+    local smallest, isFound = firstIn(bySize[number]), false
+    for _, name in ipairs(names) do isFound = isFound or name == smallest end
+    if smallest and not isFound then names[#names + 1] = smallest end
+    foreseeLanes(names)
+    return names
   end
-end
 
-local function sharesKey(contest, key)
-  for _, shared in ipairs(contest.shared) do
-    if shared == key then return true end
+  -- Whether a call asks for less of what a head has no room for, of the subject of that key, which both share in the same contest: only then can it fit.
+  local function asksForLess(ticket, head, key)
+    local theirs = needsUnder(head, key)
+    for i, need in ipairs((needsUnder(ticket, key))) do
+      if need < theirs[i] then return true end
+    end
+    return false
   end
-  return false
-end
 
--- Nobody of a contest is served before the moment of somebody else.
-local function leaveOut(among, number, contest, dueMs)
-  among[number] = nil
-  if contest and contest.inLine > 0 then setDue(number, contest, dueMs) end
-end
-
--- What is shared is saved for somebody: nobody else is served from it before.
-local function close(among, key, firstNumber)
-  local dueMs = contestOf(firstNumber).dueMs
-  for number in pairs(among) do
-    local contest = contestOf(number)
-    -- One whose last call was served is gone.
-    if not contest or sharesKey(contest, key) then leaveOut(among, number, contest, dueMs) end
-  end
-end
-
--- Nobody is tried for whom what a head was refused does not do either: clients may make up as many contests as they like.
-local function bar(among, key, head, firstNumber)
-  local dueMs, needs, limits = contestOf(firstNumber).dueMs, needsUnder(head, key)
-  for number in pairs(among) do
-    local contest = contestOf(number)
-    if not contest or isBarredWith(contest, key, limits, needs) then leaveOut(among, number, contest, dueMs) end
-  end
-end
-
--- Who can be served is when others have had their turn of Redis.
-local function goOnLater(among)
-  for number in pairs(among) do leaveOut(among, number, contestOf(number), clockMs) end
-end
-
--- Counts a call that was served in front of those who save for a moment.
-local function countPassing(among, saved, contest, size)
-  for _, one in ipairs(saved) do
-    if sharesKey(contest, one.key) then
-      one.lane.overtakeLeft = one.lane.overtakeLeft - size
-      keepFlow(one.lane.flow)
-      if one.lane.overtakeLeft <= 0 then close(among, one.key, one.lane.contest) end
+  -- `key` is what the head has no room under.
+  overtake = function(firstLane, key)
+    local head = ticketOf(firstLane.head)
+    local failed = head.size
+    while firstLane.overtakeLeft > 0 and turnsLeft > 0 do
+      local _, smallest = firstIn(bySize[firstLane.contest])
+      -- Nobody is small enough.
+      if not smallest or smallest >= failed then return end
+      local wasServed = false
+      for _, name in ipairs(overtakersOf(firstLane)) do
+        local lane = laneOf(name)
+        local size = lane.size
+        if size < failed and mayOvertake(lane.flow, size, firstLane) and asksForLess(ticketOf(lane.head), head, key) then
+          if try(lane) == 0 then
+            firstLane.overtakeLeft = firstLane.overtakeLeft - size
+            keepFlow(firstLane.flow)
+            wasServed = true
+            break
+          end
+          if lane.dueMs == 0 then failed = size end
+        end
+      end
+      if not wasServed then return end
     end
   end
 end
 
--- Looks at all of them, so nobody waits for a moment.
-local function beginWith(among)
-  local count = 0
-  for number in pairs(among) do
-    local contest = contestOf(number)
-    count = count + 1
-    if contest then setDue(number, contest, 0) else among[number] = nil end
-  end
-  if count <= CONTESTS_FEW then return end
-  foreseen = 1
-  if turnsLeft > TURNS_AMONG_MANY_MAX then turnsLeft = TURNS_AMONG_MANY_MAX end
-end
+local dispatch
+do
+  -- Among more contests each turn takes longer, and hardly anybody of each contest has one.
+  local CONTESTS_FEW, TURNS_AMONG_MANY_MAX = 32, 16
 
-local function dispatch(among)
-  local saved, ranking = {}, rankingOf(among)
-  beginWith(among)
-  while true do
-    if turnsLeft == 0 then return goOnLater(among) end
-    local lane, turnsBefore = nextIn(ranking), turnsLeft
-    if not lane then return end
-    local number, head = lane.contest, ticketOf(lane.head)
-    local contest = contestOf(number)
-    local verdict, subject = try(lane)
-    if verdict == 0 then
-      ranking.served()
-      countPassing(among, saved, contest, head.size)
-    else
-      ranking.refused()
-      if lane.dueMs == 0 then
-        local key = head.keys[subject]
-        overtake(lane, key)
-        if turnsLeft < turnsBefore then ranking.served() end
-        -- There may be more who can overtake.
-        if turnsLeft > 0 then
-          among[number] = nil
-          if lane.overtakeLeft > 0 then
-            bar(among, key, head, number)
-            saved[#saved + 1] = { lane = lane, key = key }
-          else
-            close(among, key, number)
+  local function sharesKey(contest, key)
+    for _, shared in ipairs(contest.shared) do
+      if shared == key then return true end
+    end
+    return false
+  end
+
+  -- Nobody of a contest is served before the moment of somebody else.
+  local function leaveOut(among, number, contest, dueMs)
+    among[number] = nil
+    if contest and contest.inLine > 0 then setDue(number, contest, dueMs) end
+  end
+
+  -- What is shared is saved for somebody: nobody else is served from it before.
+  local function close(among, key, firstNumber)
+    local dueMs = contestOf(firstNumber).dueMs
+    for number in pairs(among) do
+      local contest = contestOf(number)
+      -- One whose last call was served is gone.
+      if not contest or sharesKey(contest, key) then leaveOut(among, number, contest, dueMs) end
+    end
+  end
+
+  -- Nobody is tried for whom what a head was refused does not do either: clients may make up as many contests as they like.
+  local function bar(among, key, head, firstNumber)
+    local dueMs, needs, limits = contestOf(firstNumber).dueMs, needsUnder(head, key)
+    for number in pairs(among) do
+      local contest = contestOf(number)
+      if not contest or isBarredWith(contest, key, limits, needs) then leaveOut(among, number, contest, dueMs) end
+    end
+  end
+
+  -- Who can be served is when others have had their turn of Redis.
+  local function goOnLater(among)
+    for number in pairs(among) do leaveOut(among, number, contestOf(number), roomMs) end
+  end
+
+  -- Counts a call that was served in front of those who save for a moment.
+  local function countPassing(among, saved, contest, size)
+    for _, one in ipairs(saved) do
+      if sharesKey(contest, one.key) then
+        one.lane.overtakeLeft = one.lane.overtakeLeft - size
+        keepFlow(one.lane.flow)
+        if one.lane.overtakeLeft <= 0 then close(among, one.key, one.lane.contest) end
+      end
+    end
+  end
+
+  -- Looks at all of them, so nobody waits for a moment.
+  local function beginWith(among)
+    local count = 0
+    for number in pairs(among) do
+      local contest = contestOf(number)
+      count = count + 1
+      if contest then setDue(number, contest, 0) else among[number] = nil end
+    end
+    if count <= CONTESTS_FEW then return end
+    foreseen = 1
+    if turnsLeft > TURNS_AMONG_MANY_MAX then turnsLeft = TURNS_AMONG_MANY_MAX end
+  end
+
+  dispatch = function(among)
+    local saved, ranking = {}, rankingOf(among)
+    beginWith(among)
+    while true do
+      if turnsLeft == 0 then return goOnLater(among) end
+      local lane, turnsBefore = nextIn(ranking), turnsLeft
+      if not lane then return end
+      local number, head = lane.contest, ticketOf(lane.head)
+      local contest = contestOf(number)
+      local verdict, subject = try(lane)
+      if verdict == 0 then
+        ranking.served()
+        countPassing(among, saved, contest, head.size)
+      else
+        ranking.refused()
+        if lane.dueMs == 0 then
+          local key = head.keys[subject]
+          overtake(lane, key)
+          if turnsLeft < turnsBefore then ranking.served() end
+          -- There may be more who can overtake.
+          if turnsLeft > 0 then
+            among[number] = nil
+            if lane.overtakeLeft > 0 then
+              bar(among, key, head, number)
+              saved[#saved + 1] = { lane = lane, key = key }
+            else
+              close(among, key, number)
+            end
           end
         end
       end

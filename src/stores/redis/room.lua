@@ -20,7 +20,7 @@ Output  when the next pump is due in ms, or −1; then the replies
 Grants of calls that waited are published to the gateways that asked, those of a run together: of each the ticket's 12 bytes, how long the reply of its reserve is
 (uint32), and that.
 ]]
-local SERVICE_GAIN, GATEWAY_LEASE_MS = 0.1, 5000
+local SERVICE_GAIN = 0.1
 local REASONS = { limited = 0, neverFits = 1, queueFull = 2 }
 
 local gateways = orderOf('g')
@@ -71,7 +71,7 @@ do
   keepGateway = function()
     if isGatewayKnown then return end
     isGatewayKnown = true
-    putIn(gateways, clockMs + GATEWAY_LEASE_MS, gateway)
+    putIn(gateways, roomMs + GATEWAY_LEASE_MS, gateway)
   end
 
   -- The call comes to wait. `verdict` and what follows where its limits were asked.
@@ -84,13 +84,13 @@ do
     if verdict == 1 then
       blocked(lane, ticket, verdict, waitMs, subject)
     elseif contest.dueMs == 0 then
-      setDue(number, contest, clockMs)
+      setDue(number, contest, roomMs)
     end
   end
 
   enter = function(at)
     local request = ARGV[at]
-    local ticket = toTicket(sub(request, 1, 12) .. gateway, clockMs, nil, request)
+    local ticket = toTicket(sub(request, 1, 12) .. gateway, roomMs, nil, request)
     useBounds(ARGV[at + 1])
     local verdict, waitMs, subject, reply
     -- The common case: nobody waits.
@@ -207,7 +207,9 @@ local function dropDeadGateways()
   local alive, dead = {}, {}
   local listed = call('ZRANGE', ROOM .. 'g', 0, -1, 'WITHSCORES')
   for i = 1, #listed, 2 do
-    if tonumber(listed[i + 1]) <= clockMs then dead[#dead + 1] = listed[i] else alive[#alive + 1] = listed[i] end
+    local name = listed[i]
+    if wasUnheard then putIn(gateways, roomMs + GATEWAY_LEASE_MS, name) end
+    if wasUnheard or tonumber(listed[i + 1]) > roomMs then alive[#alive + 1] = name else dead[#dead + 1] = name end
   end
   for _, name in ipairs(unheardGateways(alive)) do dead[#dead + 1] = name end
   local most = DROPPED_MAX
@@ -251,7 +253,7 @@ local function untilDue()
   local _, contestMs = firstIn(awaited)
   local dueMs = laneMs and contestMs and (laneMs < contestMs and laneMs or contestMs) or laneMs or contestMs
   if not dueMs then return -1 end
-  return dueMs > clockMs and dueMs - clockMs or 0
+  return dueMs > roomMs and dueMs - roomMs or 0
 end
 
 local replies, at = { 0 }, 3

@@ -42,6 +42,7 @@ export const ROOM = assemble(
     "room-orders.lua",
     "room-codec.lua",
     "room-records.lua",
+    "room-time.lua",
     "room-contests.lua",
     "room-places.lua",
     "room-ranking.lua",
