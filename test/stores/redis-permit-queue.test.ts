@@ -12,6 +12,7 @@ import { until } from "../support/until.ts";
 
 const ID: ReservationId = { instance: 3, sequence: 14 };
 const SIZE = 900;
+const TICKET_BYTES = 12;
 const SUBJECTS = [{ key: "account=a", charges: [{ spec: concurrency(1), hold: 1, need: 1 }] }];
 const CALL: PermitCall = {
   id: ID,
@@ -34,6 +35,8 @@ const TAKEN_BACK = encodeFreed(
 /** As `reserve.lua` says it, of one charge. */
 const ADMITTED = Buffer.from(Float64Array.from([0, 0, -1, 0, 1, 1_000, 0]).buffer);
 
+const doubles = (...numbers: readonly number[]) => Buffer.from(Float64Array.from(numbers).buffer);
+
 const unavailable = () => new OperationalError("store_unavailable", "Redis does not answer");
 
 /** A queue whose Redis is the test: `reply` says what comes of each request. */
@@ -47,7 +50,7 @@ function start(t: TestContext, reply: (request: RoomRequest) => unknown) {
       asked.push(...requests);
       return [-1, ...requests.map(reply)];
     },
-    encode: () => ({ keys: ["account=a"], request: Buffer.alloc(12) }),
+    encode: ({ id }) => ({ keys: ["account=a"], request: ticketName(id) }),
     subjectKey: (key) => key,
     granted: () => {},
     release: async (request) => {
@@ -61,10 +64,10 @@ function start(t: TestContext, reply: (request: RoomRequest) => unknown) {
   const letters = () => asked.map(({ letter }) => letter).join("");
   const freed = () => asked.filter(({ letter }) => letter === "f");
   /** The room has granted the call. */
-  const grant = () => {
+  const grant = (id = ID, generation = 1) => {
     const length = Buffer.alloc(4);
     length.writeUInt32LE(ADMITTED.length);
-    hear(Buffer.concat([ticketName(ID), length, ADMITTED]));
+    hear(Buffer.concat([doubles(generation), ticketName(id), length, ADMITTED]));
   };
   return { queue, released, letters, freed, grant };
 }
@@ -129,4 +132,56 @@ test("RedisPermitQueue looks until Redis answers for a call that it has given up
   await until(() => answers === 3);
   for (let i = 0; i < 5; i++) await turn();
   assert.equal(letters().replaceAll("f", ""), "elll");
+});
+
+/** The reply to an enter: it waits in the room of this generation. */
+const waits = (generation: number) => doubles(5, generation);
+const callOf = (sequence: number): PermitCall => ({ ...CALL, id: { ...ID, sequence } });
+
+test("RedisPermitQueue queues up again, in order, when the room tells that it began anew (L12)", async (t) => {
+  let generation = 1;
+  const entered: string[] = [];
+  const { queue, grant } = start(t, ({ letter, args }) => {
+    if (letter !== "e") return letter === "p" ? [0, String(generation)] : 0;
+    entered.push((args[0] as Buffer).subarray(0, TICKET_BYTES).toString("hex"));
+    return waits(generation);
+  });
+  const nameOf = (sequence: number) => ticketName(callOf(sequence).id).toString("hex");
+  const decided: string[] = [];
+  for (const sequence of [1, 2]) {
+    const entry = await queue.enter(callOf(sequence), ROOM);
+    assert.ok(entry.kind === "waiting");
+    entry.decision.then(({ kind }) => decided.push(`${sequence} ${kind}`), assert.ifError);
+  }
+  generation = 2;
+  const third = await queue.enter(callOf(3), ROOM);
+  assert.ok(third.kind === "waiting");
+  await until(() => entered.length === 5);
+  assert.deepEqual(entered, [1, 2, 3, 1, 2].map(nameOf));
+  // One that was granted before all was lost is not, and has its place again.
+  grant(callOf(1).id, 1);
+  await turn();
+  assert.deepEqual(decided, []);
+  grant(callOf(2).id, 2);
+  grant(callOf(1).id, 2);
+  await until(() => decided.length === 2);
+  assert.deepEqual(decided, ["2 granted", "1 granted"]);
+});
+
+test("RedisPermitQueue refuses what cannot wait a second time, and lets nobody queue up again who has left (L12, Q4)", async (t) => {
+  let generation = 1;
+  let entered = 0;
+  const { queue } = start(t, ({ letter }) => {
+    if (letter !== "e") return letter === "p" ? [0, String(generation)] : -1;
+    entered += 1;
+    // There would be room in two minutes.
+    return entered > 3 ? [1, 0, "120000", Buffer.alloc(0)] : waits(generation);
+  });
+  const [first, left] = [await queue.enter(callOf(1), ROOM), await queue.enter(callOf(2), ROOM)];
+  assert.ok(first.kind === "waiting" && left.kind === "waiting");
+  left.leave();
+  generation = 2;
+  await queue.enter(callOf(3), ROOM);
+  assert.deepEqual(await first.decision, { kind: "timed_out", waitMs: 120_000 });
+  assert.equal(entered, 4);
 });

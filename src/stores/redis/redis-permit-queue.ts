@@ -1,7 +1,6 @@
 import type { Buffer } from "node:buffer";
 import { randomInt } from "node:crypto";
 import type { RoomBounds } from "../../core/fairness/permit.ts";
-import type { LimitSpec } from "../../core/limits/limit-spec.ts";
 import { OperationalError } from "../../core/operational-error.ts";
 import type { Priority } from "../../core/policy/policy.ts";
 import type { ReleaseRequest } from "../../ports/limit-store.ts";
@@ -14,13 +13,16 @@ import {
   type WaitingOfFlow,
   type WaitingPermit,
 } from "../../ports/permit-queue.ts";
+import { type CallInRoom, CallsInRoom, type Decided } from "./calls-in-room.ts";
 import type { EncodedCall } from "./request-codec.ts";
 import {
   decodeEnterReply,
   decodeGranted,
   decodeGrants,
   decodeLeft,
+  decodePumped,
   decodeView,
+  type EnterReply,
   encodeEnter,
   encodeFreed,
   encodeLeave,
@@ -30,8 +32,6 @@ import {
 } from "./room-codec.ts";
 import { RoomRequests, TIMER_MS_MAX } from "./room-requests.ts";
 import { idName, Unanswered } from "./unanswered.ts";
-
-type Decided = Extract<PermitDecision, { readonly kind: "granted" | "timed_out" }>;
 
 /** What the queue needs of the store that it belongs to. */
 export interface RoomLink {
@@ -57,44 +57,21 @@ const STRAGGLER_MS = 1_000;
 const GHOST_MS = 250;
 const GATEWAY_MAX = 2 ** 48 - 1;
 
-interface Waiting {
-  readonly call: PermitCall;
-  readonly bounds: RoomBounds;
-  readonly specs: readonly LimitSpec[];
-  readonly decided: (decision: Decided) => void;
-  readonly failed: (error: unknown) => void;
-  /** When it is refused, of `performance.now`: counted from when it came, however long the room took to answer (Q4). */
-  readonly dueMs: number;
-  deadline: NodeJS.Timeout | undefined;
-  /** Which of the calls that came to wait; 0 until it does. */
-  arrival: number;
-  /** Nobody wants the permit any more. */
-  hasLeft: boolean;
-  /** Its grant was heard. */
-  isGranted: boolean;
-  /** The room has said that it does not have it, so that its grant may be under way. */
-  isMissing: boolean;
-}
-
 /**
  * One waiting room for all gateways on a Redis: `room.lua` decides, this keeps the gateway's own calls and their deadlines, is told of grants over a
- * subscription, and calls the script when something is due. Where messages may have been lost every wait ends as `store_unavailable`, and the gateway
+ * subscription, and calls the script when something is due. Where Redis has lost the room, its calls queue up again; where messages may have been lost every wait ends as `store_unavailable`, and the gateway
  * goes on under another name; what waited under the old one is dropped with its lease.
  */
 export class RedisPermitQueue implements PermitQueue {
   readonly #link: RoomLink;
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new CallsInRoom();
   #gateway: string;
   /** Resolves when grants are heard; undefined while nobody listens. */
   #listening: Promise<void> | undefined;
   readonly #requests: RoomRequests;
   /** Calls that nobody waits for any more, and that may wait in the room all the same: ghosts, that would hold up those behind them (Q5, Q7). */
-  readonly #abandoned = new Unanswered<Waiting>((waiting) => this.#layGhost(waiting), GHOST_MS);
+  readonly #abandoned = new Unanswered<CallInRoom>((waiting) => this.#layGhost(waiting), GHOST_MS);
   #beat: NodeJS.Timeout | undefined;
-  /** Counts the calls that came to wait. */
-  #arrivals = 0;
-  /** The calls up to `arrivals` waited when the last beat was sent, and the room knew `known` of ours. */
-  #lastBeat: { readonly arrivals: number; readonly known: number } | undefined;
   #closed = false;
 
   constructor(link: RoomLink) {
@@ -116,7 +93,7 @@ export class RedisPermitQueue implements PermitQueue {
     // Who gives the place up does not look at it any more.
     promise.catch(() => {});
     const specs = call.subjects.flatMap(({ charges }) => charges.map(({ spec }) => spec));
-    const waiting: Waiting = {
+    const waiting: CallInRoom = {
       call,
       bounds,
       specs,
@@ -125,30 +102,31 @@ export class RedisPermitQueue implements PermitQueue {
       dueMs,
       deadline: undefined,
       arrival: 0,
+      generation: 0,
+      lostWith: 0,
       hasLeft: false,
+      isTimedOut: false,
       isGranted: false,
       isMissing: false,
     };
     // Its grant may be heard before the reply that it waits.
-    const name = idName(call.id);
-    if (call.maxWaitMs > 0) this.#waiting.set(name, waiting);
+    if (call.maxWaitMs > 0) this.#waiting.add(waiting);
     try {
-      const reply = await this.#requests.send(encodeEnter(call, bounds, this.#link.encode(call)));
-      const entry = decodeEnterReply(reply as Buffer | readonly unknown[], specs);
+      const entry = await this.#enterRoom(waiting, call.maxWaitMs);
       if (entry.kind !== "waiting") {
-        this.#waiting.delete(name);
+        this.#waiting.remove(waiting);
         if (entry.kind === "granted") this.#link.granted(call);
         return entry;
       }
-      if (this.#waiting.get(name) === waiting) this.#watch(name, waiting);
+      if (this.#waiting.has(waiting)) this.#watch(waiting);
       return {
         kind: "waiting",
         expectedMs: entry.expectedMs,
         decision: promise,
-        leave: () => this.#leave(name, waiting),
+        leave: () => this.#leave(waiting),
       };
     } catch (error) {
-      this.#abandon(name, waiting);
+      this.#abandon(waiting);
       throw error;
     }
   }
@@ -177,7 +155,8 @@ export class RedisPermitQueue implements PermitQueue {
       .listen(
         this.#gateway,
         (message) => {
-          for (const grant of decodeGrants(message)) this.#granted(grant);
+          const { generation, grants } = decodeGrants(message);
+          for (const grant of grants) this.#granted(grant, generation);
         },
         () => this.#giveUp("the connection to Redis was lost"),
       )
@@ -188,97 +167,134 @@ export class RedisPermitQueue implements PermitQueue {
     return this.#listening;
   }
 
-  #watch(name: string, waiting: Waiting): void {
+  async #enterRoom(waiting: CallInRoom, maxWaitMs: number): Promise<EnterReply> {
+    const { call, bounds, specs } = waiting;
+    const request = encodeEnter({ ...call, maxWaitMs }, bounds, this.#link.encode(call));
+    const entry = decodeEnterReply(
+      (await this.#requests.send(request)) as Buffer | readonly unknown[],
+      specs,
+    );
+    if (entry.kind === "waiting") {
+      this.#told(entry.generation);
+      if (this.#waiting.has(waiting)) this.#waiting.arrived(waiting, entry.generation);
+    }
+    return entry;
+  }
+
+  /** The room has told its generation: what it has lost since it told another one queues up again (L12). */
+  #told(generation: number): void {
+    for (const lost of this.#waiting.lostBefore(generation)) void this.#enterAgain(lost);
+  }
+
+  /** Queues up once more, for the rest of its time. */
+  async #enterAgain(waiting: CallInRoom): Promise<void> {
+    try {
+      const restMs = Math.max(0, Math.ceil(waiting.dueMs - performance.now()));
+      const entry = await this.#enterRoom(waiting, restMs);
+      if (entry.kind === "waiting" || !this.#waiting.has(waiting)) return;
+      if (entry.kind === "granted") this.#decide(waiting, entry);
+      else if (this.#forget(waiting))
+        waiting.decided({ kind: "timed_out", waitMs: Math.max(1, entry.waitMs) });
+    } catch (error) {
+      this.#abandon(waiting);
+      waiting.failed(error);
+    }
+  }
+
+  #watch(waiting: CallInRoom): void {
     const inMs = Math.max(0, Math.min(waiting.dueMs - performance.now(), TIMER_MS_MAX));
-    waiting.deadline = setTimeout(() => void this.#timeOut(name, waiting), inMs);
-    this.#arrivals += 1;
-    waiting.arrival = this.#arrivals;
+    waiting.deadline = setTimeout(() => void this.#timeOut(waiting), inMs);
     this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
   }
 
-  #granted({ id, reply }: PublishedGrant): void {
-    const name = idName(id);
-    const waiting = this.#waiting.get(name);
+  #granted({ id, reply }: PublishedGrant, generation: number): void {
+    const waiting = this.#waiting.find(idName(id));
     if (waiting === undefined) {
       const abandoned = this.#abandoned.take(id);
       if (abandoned !== undefined) void this.#release(abandoned, true);
       return;
     }
-    this.#waiting.delete(name);
+    // It was granted before all was lost, its reservation included.
+    if (waiting.lostWith === generation) return;
+    this.#decide(waiting, decodeGranted(reply, waiting.specs, true));
+  }
+
+  #decide(waiting: CallInRoom, decision: Extract<Decided, { readonly kind: "granted" }>): void {
+    this.#forget(waiting);
     waiting.isGranted = true;
-    clearTimeout(waiting.deadline);
     if (waiting.hasLeft) {
-      void this.#release(waiting, true);
+      void this.#release(waiting, decision.isCounted);
       return;
     }
     this.#link.granted(waiting.call);
-    waiting.decided(decodeGranted(reply, waiting.specs, true));
+    waiting.decided(decision);
   }
 
-  #leave(name: string, waiting: Waiting): void {
-    if (this.#waiting.get(name) !== waiting || waiting.hasLeft) return;
+  #leave(waiting: CallInRoom): void {
+    if (!this.#waiting.has(waiting) || waiting.hasLeft) return;
     waiting.hasLeft = true;
     clearTimeout(waiting.deadline);
-    this.#takeOut(name, waiting, false).then(
+    this.#takeOut(waiting, false).then(
       (leftMs) => {
-        if (leftMs === undefined) this.#awaitStraggler(name, waiting);
+        if (leftMs === undefined) this.#awaitStraggler(waiting);
       },
-      () => this.#abandon(name, waiting),
+      () => this.#abandon(waiting),
     );
   }
 
-  async #timeOut(name: string, waiting: Waiting): Promise<void> {
+  async #timeOut(waiting: CallInRoom): Promise<void> {
+    waiting.isTimedOut = true;
     try {
-      const leftMs = await this.#takeOut(name, waiting, true);
+      const leftMs = await this.#takeOut(waiting, true);
       // Granted in the same moment, and about to be heard.
-      if (leftMs === undefined) this.#awaitStraggler(name, waiting);
+      if (leftMs === undefined) this.#awaitStraggler(waiting);
       else waiting.decided({ kind: "timed_out", waitMs: Math.max(1, leftMs) });
     } catch (error) {
-      this.#abandon(name, waiting);
+      this.#abandon(waiting);
       waiting.failed(error);
     }
   }
 
   /** When it would have been served, where that is wanted, else 0; undefined where it does not wait in the room any more. */
-  async #takeOut(name: string, waiting: Waiting, tellsWait: boolean): Promise<number | undefined> {
+  async #takeOut(waiting: CallInRoom, tellsWait: boolean): Promise<number | undefined> {
     const leftMs = decodeLeft(await this.#requests.send(encodeLeave(waiting.call.id, tellsWait)));
     if (leftMs === undefined) return undefined;
-    this.#waiting.delete(name);
+    this.#waiting.remove(waiting);
     return leftMs;
   }
 
   /** A grant that was under way is here soon, or the room has forgotten the call. */
-  #awaitStraggler(name: string, waiting: Waiting): void {
+  #awaitStraggler(waiting: CallInRoom): void {
     waiting.deadline = setTimeout(() => {
-      if (!this.#forget(name, waiting)) return;
+      if (!this.#forget(waiting)) return;
       void this.#release(waiting, false);
       waiting.decided({ kind: "timed_out", waitMs: 1 });
     }, STRAGGLER_MS).unref();
   }
 
   /** Nobody knows whether it waits in the room, or has been granted: neither may last. */
-  #abandon(name: string, waiting: Waiting): void {
-    this.#forget(name, waiting);
+  #abandon(waiting: CallInRoom): void {
+    this.#forget(waiting);
     if (this.#closed) return;
     if (!waiting.isGranted) this.#abandoned.add(waiting.call.id, waiting);
     void this.#release(waiting, waiting.isGranted);
   }
 
   /** True once it is out of the room, and a grant that was under way by then would have been heard. */
-  async #layGhost(waiting: Waiting): Promise<boolean> {
+  async #layGhost(waiting: CallInRoom): Promise<boolean> {
     const { isMissing } = waiting;
     waiting.isMissing =
       decodeLeft(await this.#requests.send(encodeLeave(waiting.call.id, false))) === undefined;
     return isMissing || !waiting.isMissing;
   }
 
-  #forget(name: string, waiting: Waiting): boolean {
+  #forget(waiting: CallInRoom): boolean {
     clearTimeout(waiting.deadline);
-    return this.#waiting.get(name) === waiting && this.#waiting.delete(name);
+    return this.#waiting.remove(waiting);
   }
 
   /** Gives back what was granted (`isGranted`), or may have been, and lets the next one have it. */
-  async #release({ call }: Waiting, isGranted: boolean): Promise<void> {
+  async #release({ call }: CallInRoom, isGranted: boolean): Promise<void> {
     const { flow, priority, size, subjects } = call;
     await this.#link.release(call);
     if (this.#closed) return;
@@ -293,26 +309,15 @@ export class RedisPermitQueue implements PermitQueue {
   async #keepAlive(): Promise<void> {
     this.#beat = undefined;
     if (this.#closed || this.#waiting.size === 0) return;
-    const arrivals = this.#arrivals;
+    const { arrivals } = this.#waiting;
     try {
-      const known = Number(await this.#requests.send({ letter: "p", args: [] }));
-      if (this.#isForgotten()) return this.#giveUp("Redis has forgotten calls that wait");
-      this.#lastBeat = { arrivals, known };
+      const { waiting, generation } = decodePumped(await this.#requests.send({ letter: "p", args: [] }));
+      this.#told(generation);
+      if (!this.#waiting.beat(arrivals, waiting)) return this.#giveUp("Redis has forgotten calls that wait");
     } catch {
       return this.#giveUp("Redis does not answer");
     }
     if (this.#waiting.size > 0) this.#beat ??= setTimeout(() => void this.#keepAlive(), BEAT_MS);
-  }
-
-  /** Whether more calls wait since the last beat than the room knew then: what it had granted by then has been heard since. */
-  #isForgotten(): boolean {
-    if (this.#lastBeat === undefined) return false;
-    const { arrivals, known } = this.#lastBeat;
-    let since = 0;
-    for (const { arrival, hasLeft } of this.#waiting.values()) {
-      if (arrival > 0 && arrival <= arrivals && !hasLeft) since += 1;
-    }
-    return since > known;
   }
 
   /** Ends every wait: nobody can say what was granted meanwhile. */
@@ -320,17 +325,15 @@ export class RedisPermitQueue implements PermitQueue {
     clearTimeout(this.#beat);
     this.#beat = undefined;
     this.#requests.forgetDue();
-    this.#lastBeat = undefined;
     this.#abandoned.clear();
     this.#listening = undefined;
     this.#gateway = newGateway(this.#link);
     const error = new OperationalError("store_unavailable", reason, { retryAfterMs: BEAT_MS });
-    for (const waiting of this.#waiting.values()) {
+    for (const waiting of this.#waiting.clear()) {
       clearTimeout(waiting.deadline);
       if (waiting.hasLeft) void this.#release(waiting, false);
       else waiting.failed(error);
     }
-    this.#waiting.clear();
   }
 }
 

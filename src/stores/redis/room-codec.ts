@@ -135,22 +135,30 @@ export interface PublishedGrant {
 }
 
 /** Those of one run of the script. */
-export function decodeGrants(message: Buffer): PublishedGrant[] {
+export interface PublishedGrants {
+  /** Of the room that granted them. */
+  readonly generation: number;
+  readonly grants: readonly PublishedGrant[];
+}
+
+export function decodeGrants(message: Buffer): PublishedGrants {
   const grants: PublishedGrant[] = [];
-  for (let at = 0; at < message.length; ) {
+  for (let at = GENERATION_BYTES; at < message.length; ) {
     const id = { instance: message.readUIntLE(at, 6), sequence: message.readUIntLE(at + 6, 6) };
     const from = at + TICKET_BYTES + REPLY_LENGTH_BYTES;
     at = from + message.readUInt32LE(at + TICKET_BYTES);
     grants.push({ id, reply: message.subarray(from, at) });
   }
-  return grants;
+  return { generation: message.readDoubleLE(0), grants };
 }
 
+const GENERATION_BYTES = 8;
 const REPLY_LENGTH_BYTES = 4;
 
 export type EnterReply =
   | Exclude<PermitDecision, { readonly kind: "timed_out" }>
-  | { readonly kind: "waiting"; readonly expectedMs: number };
+  /** `generation` is the room's: another one begins where it has lost everything. */
+  | { readonly kind: "waiting"; readonly expectedMs: number; readonly generation: number };
 
 const REASONS: readonly Turned[] = ["limited", "never_fits", "queue_full"];
 
@@ -168,7 +176,8 @@ export function decodeEnterReply(
   reply: Buffer | readonly unknown[],
   specs: readonly LimitSpec[],
 ): EnterReply {
-  if (Buffer.isBuffer(reply)) return { kind: "waiting", expectedMs: reply.readDoubleLE(0) };
+  if (Buffer.isBuffer(reply))
+    return { kind: "waiting", expectedMs: reply.readDoubleLE(0), generation: reply.readDoubleLE(8) };
   switch (reply[0]) {
     case 0:
       return decodeGranted(reply[2] as Buffer, specs, reply[1] === 1);
@@ -184,6 +193,12 @@ export function decodeEnterReply(
     default:
       throw new TypeError(`the waiting room answered ${String(reply[0])}`);
   }
+}
+
+/** How many calls of this gateway wait, and the room's generation. */
+export function decodePumped(reply: unknown): { readonly waiting: number; readonly generation: number } {
+  const [waiting, generation] = reply as readonly unknown[];
+  return { waiting: Number(waiting), generation: Number(generation) };
 }
 
 export function decodeView([total, ...reply]: readonly unknown[]): WaitingOfFlow {

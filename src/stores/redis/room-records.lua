@@ -2,7 +2,7 @@
 Who waits where: src/core/fairness/{places,contest,lane,service-order}.ts in Redis. Records are read once a run, changed in memory, and written at its
 end. ROOM starts every key; all expire when nobody has touched them for longer than a call may wait.
 
-    r                the room: waiting, bytes, sequence, contests, lastMs (of the clock), aheadMs (of it), and by band (1 is the first): last, credit, sizeMax, sizeMin, inLine, flows, minShares
+    r                the room: generation, waiting, bytes, sequence, contests, lastMs (of the clock), aheadMs (of it), and by band (1 is the first): last, credit, sizeMax, sizeMin, inLine, flows, minShares
     f:BAND:FLOW      a flow, see room-codec.lua; its first lane, with what decides whose turn it is; then (MessagePack) what several calls of it
                      need in sum, and other lanes
     a:BAND           flows that wait, by counter
@@ -23,8 +23,15 @@ A lane's name is its sequence in 12 digits, its band, and its flow; a ticket's i
 -- Larger than any call.
 local NO_SIZE = 2 ^ 53
 
-local room = storedRoom and cmsgpack.unpack(storedRoom) or { waiting = 0, bytes = 0, sequence = 0, contests = 0, shared = 0, lastMs = 0, aheadMs = 0, last = { 0, 0, 0, 0 },
-  credit = { 0, 0, 0, 0 }, sizeMax = { 0, 0, 0, 0 }, sizeMin = { NO_SIZE, NO_SIZE, NO_SIZE, NO_SIZE }, inLine = { 0, 0, 0, 0 }, flows = { 0, 0, 0, 0 }, minShares = { 0, 0, 0, 0 } }
+-- Its generation tells one beginning of the room from another: what waited before is lost.
+local function newRoom()
+  local time = call('TIME')
+  return { generation = time[1] * 1000000 + time[2], waiting = 0, bytes = 0, sequence = 0, contests = 0, shared = 0, lastMs = 0, aheadMs = 0,
+    last = { 0, 0, 0, 0 }, credit = { 0, 0, 0, 0 }, sizeMax = { 0, 0, 0, 0 }, sizeMin = { NO_SIZE, NO_SIZE, NO_SIZE, NO_SIZE }, inLine = { 0, 0, 0, 0 },
+    flows = { 0, 0, 0, 0 }, minShares = { 0, 0, 0, 0 } }
+end
+
+local room = storedRoom and cmsgpack.unpack(storedRoom) or newRoom()
 
 -- Contests
 

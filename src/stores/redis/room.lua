@@ -11,14 +11,14 @@ ARGV    for tests only the time in epoch ms, else empty; the gateway; then reque
               band, weight, size, bytes, maxWaitMs]; its flow and its keys in Redis (length: uint32, bytes)*;
               [waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, minShares*4, neverFits], key of its contest, what it asks
               for of limits that are its own
-              → [0, is counted, reply of the reserve] | [1, reason, waitMs, reply or ''] | expectedMs, of a call that waits, as a double
+              → [0, is counted, reply of the reserve] | [1, reason, waitMs, reply or ''] | of a call that waits expectedMs and the room's generation, as doubles
     l  leave  1 or 0: whether the answer is wanted, ticket → −1 where it does not wait, else when it would have been served (0 where that is not wanted)
-    p  pump   → how many calls of this gateway wait
+    p  pump   → [how many calls of this gateway wait, the room's generation]
     v  view   band, flow, max → how many calls wait; then for each of the first that came, at most max, (waitedMs, position, expectedMs)
 
 Output  when the next pump is due in ms, or −1; then the replies
-Grants of calls that waited are published to the gateways that asked, those of a run together: of each the ticket's 12 bytes, how long the reply of its reserve is
-(uint32), and that.
+Grants of calls that waited are published to the gateways that asked, those of a run together: the room's generation (double), then of each the ticket's 12 bytes, how
+long the reply of its reserve is (uint32), and that.
 ]]
 local SERVICE_GAIN = 0.1
 local REASONS = { limited = 0, neverFits = 1, queueFull = 2 }
@@ -127,7 +127,7 @@ do
     end
     if isFull(ticket, flow) then return { 1, REASONS.queueFull, format('%.17g', atLeast), reply or '' } end
     wait(ticket, flow, number, contest, lane, own, verdict, waitMs, subject)
-    return packNumbers('<d', expectedMs)
+    return packNumbers('<dd', expectedMs, room.generation)
   end
 end
 
@@ -243,7 +243,7 @@ local function answer(letter, at, arguments)
   writeTickets()
   local waiting = call('HLEN', ROOM .. 't:' .. gateway)
   if waiting > 0 then keepGateway() end
-  return waiting
+  return { waiting, format('%.0f', room.generation) }
 end
 
 local function untilDue()
@@ -268,5 +268,5 @@ servePending()
 replies[1] = format('%.0f', untilDue())
 if writeSubjects then writeSubjects() end
 writeAll()
-for to, told in pairs(grants) do call('PUBLISH', ROOM .. 'g:' .. to, table.concat(told)) end
+for to, told in pairs(grants) do call('PUBLISH', ROOM .. 'g:' .. to, packNumbers('<d', room.generation) .. table.concat(told)) end
 return replies

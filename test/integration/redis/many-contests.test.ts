@@ -81,7 +81,7 @@ test("RedisPermitQueue serves so many in one script, and all of them in the next
   const together: number[] = [];
   await listener.psubscribe("*");
   listener.on("pmessageBuffer", (_pattern, _channel, message: Buffer) =>
-    together.push(decodeGrants(message).length),
+    together.push(decodeGrants(message).grants.length),
   );
   await Promise.all(holders.map((call) => waiter.end(call)));
   await until(() => served === CONTESTS, DEADLINE_MS);
