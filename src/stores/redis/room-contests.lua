@@ -133,13 +133,6 @@ local function dropIdle(number, contest)
   end
 end
 
-local function addRivals(set, number, contest)
-  set[number] = true
-  for _, key in ipairs(contest.shared) do
-    for _, rival in ipairs(contestsOver(key)) do set[rival] = true end
-  end
-end
-
 -- These contests and all over something that is contested in one of them too.
 local function withRivals(of)
   local all, keys = {}, {}

@@ -26,27 +26,33 @@ local REASONS = { limited = 0, neverFits = 1, queueFull = 2 }
 local gateways = orderOf('g')
 local enter, keepGateway
 do
-  local function allContests()
-    local all = {}
-    for _, number in ipairs(call('HVALS', ROOM .. 'n')) do all[number] = true end
-    return all
-  end
+  -- All contests, which are only looked for where some priority may be owed.
+  local all = {
+    first = function(band)
+      local among = {}
+      for _, number in ipairs(call('HVALS', ROOM .. 'n')) do among[number] = true end
+      return rankingOf(among).first(band)
+    end,
+  }
 
-  -- The lanes whose heads a call would overtake if it went now, or nothing where one of them forbids it.
+  -- The lanes whose heads a call would overtake if it went now, or nothing where one of them forbids it: mostly the first that is looked at.
   local function overtakenBy(ticket, flow, number, contest)
     local overtaken = {}
     if #contest.shared == 0 or room.waiting == 0 then return overtaken end
-    local owed = owedIn(rankingOf(allContests())) ~= nil
+    local owed = owedIn(all) ~= nil
     if ticket.band == 1 and not owed then return overtaken end
-    local rivals = {}
-    addRivals(rivals, number, contest)
-    for rival in pairs(rivals) do
-      local first = bestOf(rival)
-      if first then
-        local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and first.flow.counter <= flow.counter)
-        if isAhead then
-          if not mayOvertake(flow, ticket.size, first) then return nil end
-          overtaken[#overtaken + 1] = first
+    local seen, lists = {}, { { number } }
+    for i, key in ipairs(contest.shared) do lists[i + 1] = contestsOver(key) end
+    for _, rivals in ipairs(lists) do
+      for _, rival in ipairs(rivals) do
+        local first = not seen[rival] and bestOf(rival)
+        seen[rival] = true
+        if first then
+          local isAhead = owed or first.band < ticket.band or (first.band == ticket.band and first.flow.counter <= flow.counter)
+          if isAhead then
+            if not mayOvertake(flow, ticket.size, first) then return nil end
+            overtaken[#overtaken + 1] = first
+          end
         end
       end
     end
