@@ -47,9 +47,9 @@ export class Realms {
     return `${this.#prefix}${this.#tags[0]}calibrations`;
   }
 
-  /** What starts every key of the waiting room, in the realm of all that is shared. */
+  /** What starts every key of the waiting room, in the realm of all that is shared, with the number of its layout (`room-records.lua`). */
   room(): string {
-    return `${this.#prefix}${this.#tags[0]}room:`;
+    return `${this.#prefix}${this.#tags[0]}room2:`;
   }
 
   /** A key that never exists, to ask whether the realm's server answers. */

@@ -50,11 +50,11 @@ test("RedisPermitQueue takes the calls of a dead gateway out in scripts of so ma
   assert.equal((await decision).kind, "granted");
   const left = () =>
     commands
-      .filter(([name, key]) => /^hdel$/i.test(name) && key.includes("room:t:"))
+      .filter(([name, key]) => /^hdel$/i.test(name) && /room\d:t:/.test(key))
       .map(({ length }) => length - 2);
   const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
   await until(() => sum(left()) >= CALLS + 1);
   assert.ok(Math.max(...left()) <= DROPPED_MAX, `${left()} in one script each`);
-  const grants = commands.filter(([name, channel]) => /^publish$/i.test(name) && channel.includes("room:g:"));
+  const grants = commands.filter(([name, channel]) => /^publish$/i.test(name) && /room\d:g:/.test(channel));
   assert.equal(grants.length, 1, "nothing was granted to a gateway that is dead");
 });

@@ -99,7 +99,7 @@ test("RedisPermitQueue ends its waits when Redis has lost some of them (L12)", a
   const { decision } = await waiting();
   const started = performance.now();
   const rejected = assert.rejects(decision, isUnavailable);
-  const keys = (await server.command("KEYS", "*room:t:*")) as readonly string[];
+  const keys = (await server.command("KEYS", "*room*:t:*")) as readonly string[];
   await server.command("DEL", ...keys);
   await rejected;
   // Two beats, and what a busy machine adds.
