@@ -47,6 +47,7 @@ export const ROOM = assemble(
     "room-places.lua",
     "room-ranking.lua",
     "room-turns.lua",
+    "room-dispatch.lua",
   ].map(read),
   "local function makeSeldom()",
   read("room-seldom.lua"),
