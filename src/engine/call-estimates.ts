@@ -63,14 +63,18 @@ export class CallEstimates {
     const inputTokens = Math.round(
       this.#input.correct({ provider, model, shape: inputShape, feature }, size.inputTokens),
     );
-    const asked = serviceTier === undefined ? undefined : { serviceTier };
-    if (use === "input") return { inputTokens, outputTokensMax, ...asked };
+    const rest = {
+      outputTokensMax,
+      inputTokensRead: size.inputTokens,
+      ...(serviceTier === undefined ? undefined : { serviceTier }),
+    };
+    if (use === "input") return { inputTokens, ...rest };
     const outputTokensExpected = this.#output.expect(outputGroupOf(call), {
       inputTokens,
       outputTokensMax,
       answers: answers ?? 1,
     });
-    return { inputTokens, outputTokensMax, outputTokensExpected, ...asked };
+    return { inputTokens, outputTokensExpected, ...rest };
   }
 
   /** A call is sent. `held` is what `sizeOf` gave for it. Ends with exactly one of `learn` and `dropped`. */
@@ -104,7 +108,9 @@ export class CallEstimates {
     if (!isBelieved) this.#telemetry.count("usage-implausible");
     if (use === "input_and_output") {
       const { inputTokens, outputTokens } = usage;
-      this.#output.ended(running, { inputTokens: isBelieved ? inputTokens : undefined, outputTokens });
+      // No call has no input: who says so has not counted the output either.
+      if (inputTokens === 0) this.#output.dropped(running);
+      else this.#output.ended(running, { inputTokens: isBelieved ? inputTokens : undefined, outputTokens });
     }
     this.#learned += 1;
     if (this.#learned % DRIFT_CHECK_CALLS === 0) this.#tellDrift();

@@ -14,10 +14,11 @@ import { overLimitRefusal } from "./refusal.ts";
 import type { UncountedCost } from "./uncounted-cost.ts";
 
 /**
- * Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it; `unseen` where the provider
+ * Where a usage comes from: the provider's own word on a whole answer, which is learned from, or a count of what was seen of it; `interrupted` where the provider was
+ * stopped before anything was seen of what it wrote: then no less is charged than what is held, which is what such calls use; `unseen` where the provider
  * works on and nobody hears what that uses: then no less than the call's own maximum is charged, or what is held where it has none.
  */
-export type UsageSource = "reported" | "counted" | "unseen";
+export type UsageSource = "reported" | "counted" | "interrupted" | "unseen";
 
 /** An answer on its way, see `UsageMeter`. */
 export interface InputReport {
@@ -105,11 +106,12 @@ export class HeldReservation implements Reservation {
     alerts.used(this.#charges);
   }
 
-  #charged(usage: Usage | undefined, source: "counted" | "unseen"): Usage | undefined {
+  #charged(usage: Usage | undefined, source: Exclude<UsageSource, "reported">): Usage | undefined {
     const corrected = this.#withCorrectedInput(usage);
     if (corrected === undefined || source === "counted") return corrected;
     const { outputTokensHeld, outputTokensMax = outputTokensHeld } = this.#charges;
-    return { ...corrected, outputTokens: Math.max(corrected.outputTokens, outputTokensMax) };
+    const least = source === "unseen" ? outputTokensMax : outputTokensHeld;
+    return { ...corrected, outputTokens: Math.max(corrected.outputTokens, least) };
   }
 
   /** Where the provider has not said what the input was, it is what calls like this one have used: what is held, not the bare estimate (E1). */

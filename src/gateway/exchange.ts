@@ -1,4 +1,3 @@
-import type { Usage } from "../core/estimate/usage.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import type { Reservation } from "../engine/held-reservation.ts";
 import type {
@@ -16,6 +15,7 @@ import type { CallController, ResponseHandler } from "./http-client/call.ts";
 import type { ClientError } from "./http-client/client-error.ts";
 import type { ClientResponse, ResponseListener } from "./http-server/client-call.ts";
 import { providerFailure } from "./provider-failure.ts";
+import { settlementOf } from "./settlement.ts";
 
 /** What one exchange needs to know. */
 export interface ExchangeOptions {
@@ -39,6 +39,8 @@ const STATUS_ERROR_MIN = 400;
 const STATUS_REDIRECT_MIN = 300;
 /** Has no length (RFC 9110, section 8.6). */
 const STATUS_NO_CONTENT = 204;
+/** For the usage behind the last word of a stream, which the provider sends at once. */
+const LAST_WORD_MS = 2_000;
 const JSON_TYPE = /[/+]json\b/i;
 
 /**
@@ -46,7 +48,7 @@ const JSON_TYPE = /[/+]json\b/i;
  * reservation is settled or released exactly once.
  *
  * waiting ─ head ─▶ relaying ─ end ─▶ done. From `waiting` and `relaying` the client may go: with `abort` the provider is told to
- * stop and the call is done; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
+ * stop and the call is done, unless it has written all of its answer and only the usage is still to come; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
  * before the head is a 502; after it, a cut answer.
  *
  * The head of an answer that is no stream waits for the body, within bounds, where what the call costs is to stand in it.
@@ -239,12 +241,17 @@ export class Exchange implements ResponseHandler, ResponseListener {
     if (this.#state === "done") return;
     this.#options.telemetry.count("stream-cut", { by: "client" });
     this.#readerGone = true;
-    if (this.#options.onDisconnect === "drain") {
-      this.#controller?.resume();
-      this.#drainTimer = setTimeout(() => this.#giveUp(), this.#options.disconnectDrainMsMax).unref();
-      return;
-    }
-    this.#giveUp();
+    const { onDisconnect, disconnectDrainMsMax } = this.#options;
+    if (onDisconnect === "drain") this.#drain(disconnectDrainMsMax);
+    // Nothing more is written, so nothing more is paid for: only what it was comes still. SDKs stop reading here.
+    else if (this.#meter?.isEnding()) this.#drain(Math.min(LAST_WORD_MS, disconnectDrainMsMax));
+    else this.#giveUp();
+  }
+
+  /** Reads on without a reader, to learn what the answer has used. */
+  #drain(ms: number): void {
+    this.#controller?.resume();
+    this.#drainTimer = setTimeout(() => this.#giveUp(), ms).unref();
   }
 
   #giveUp(): void {
@@ -273,34 +280,20 @@ export class Exchange implements ResponseHandler, ResponseListener {
   #settle(isCut: boolean): Promise<void> {
     const { reservation, call, telemetry } = this.#options;
     const metered = this.#metered();
-    if (this.#isUnreadable && call !== undefined) {
-      telemetry.count("usage-missing");
-      return reservation.settle(promptOnly(call), "unseen");
-    }
-    if (this.#meter === undefined || metered === undefined) {
-      // Cut before the answer began: the provider has the prompt, if it was sent at all.
-      if (isCut && !this.#sent) return reservation.release();
-      return isCut && call !== undefined
-        ? reservation.settle(promptOnly(call), call.runsOn ? "unseen" : "counted")
-        : reservation.settle(undefined);
-    }
-    if (metered.kind === "none") return reservation.settle(undefined);
-    if (metered.kind === "counted" && !isCut) telemetry.count("usage-missing");
-    const inStreamError = this.#meter.inStreamError();
-    if (inStreamError !== undefined) telemetry.count("call-failed", { by: "provider" });
-    if (call?.runsOn && metered.kind === "counted") return reservation.settle(metered.usage, "unseen");
-    // Of a cut answer even the provider's own words are not about a whole one.
-    return reservation.settle(metered.usage, isCut ? "counted" : metered.kind);
+    if (this.#isUnreadable || (metered?.kind === "counted" && !isCut)) telemetry.count("usage-missing");
+    if (this.#meter?.inStreamError() !== undefined) telemetry.count("call-failed", { by: "provider" });
+    const settlement = settlementOf({
+      call,
+      metered,
+      isCut,
+      isSent: this.#sent,
+      isUnreadable: this.#isUnreadable,
+    });
+    return settlement.kind === "release"
+      ? reservation.release()
+      : reservation.settle(settlement.usage, settlement.source);
   }
 }
-
-const promptOnly = ({ estimate }: ParsedCall): Usage => ({
-  inputTokens: estimate.inputTokens,
-  cachedInputTokens: 0,
-  cacheWriteInputTokens: 0,
-  outputTokens: 0,
-  reasoningTokens: 0,
-});
 
 /** The value of a field; empty where there is none. `name` in lower case. */
 function fieldOf(raw: readonly string[], name: string): string {

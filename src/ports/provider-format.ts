@@ -42,6 +42,8 @@ export interface UsageMeter {
   finish(): Buffer;
   /** What was used, from what has been seen so far. `finish` need not have been called: that is a cut stream (S2). */
   metered(): MeteredUsage;
+  /** Whether the model has written all of its answer, and the provider has yet to say what it used. */
+  isEnding(): boolean;
   /** The code of an error that came inside a stream after its 200 (`overloaded_error`), if one came (S4). */
   inStreamError(): string | undefined;
   /** What the model has written so far, estimated in model tokens; 0 for answers that are no streams. */

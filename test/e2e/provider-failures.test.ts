@@ -172,6 +172,52 @@ describe("when the provider fails", () => {
     assert.equal(under.provider.requests.at(-1)?.end, "closed");
   });
 
+  test("a client that stops reading behind the last word pays what the provider says of it, hidden reasoning included (S2)", async (t) => {
+    const chunk = (rest: object) =>
+      `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", model: "m", ...rest })}\n\n`;
+    const usage = { prompt_tokens: 7, completion_tokens: 5_000, total_tokens: 5_007 };
+    const source = createHttpServer((_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(chunk({ choices: [{ index: 0, delta: { content: "Yes." }, finish_reason: null }] }));
+      response.write(chunk({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }));
+      setTimeout(() => response.end(`${chunk({ choices: [], usage })}data: [DONE]\n\n`), 200);
+    }).listen(0, "127.0.0.1");
+    t.after(() => source.close());
+    await once(source, "listening");
+    const { port } = source.address() as AddressInfo;
+    const thinking = await startGatewayUnderTest({
+      yaml: `${yaml("abort")}
+providers: { openai: { base_url: "http://127.0.0.1:${port}", accounts: [{ name: main, key: k }] } }`,
+    });
+    t.after(() => thinking.close());
+    const sent = httpRequest(`${thinking.url}/v1/chat/completions`, { method: "POST", headers: HEADERS });
+    sent.on("error", () => {});
+    sent.end(chat({ stream: true, max_tokens: 10_000 }));
+    const [answer] = (await once(sent, "response")) as [NodeJS.ReadableStream];
+    let text = "";
+    for await (const piece of answer) {
+      text += String(piece);
+      if (text.includes('"finish_reason":"stop"')) break;
+    }
+    sent.destroy();
+    assert.equal((await untilNothingIsHeld(thinking))["output_tokens-1h"].used, 5_000);
+  });
+
+  test("a client that does not wait for a whole answer pays what such calls use: what was held (S2)", async () => {
+    const before = await untilNothingIsHeld(under);
+    under.provider.switches.set({ latencyMs: 500 });
+    const { requests } = under.provider.stats;
+    const sent = httpRequest(`${under.url}/v1/chat/completions`, { method: "POST", headers: HEADERS });
+    sent.on("error", () => {});
+    sent.end(chat({ max_tokens: 150 }));
+    await until(() => under.provider.stats.requests > requests);
+    const { held } = (await books(under))["output_tokens-1h"];
+    sent.destroy();
+    const after = await untilNothingIsHeld(under);
+    assert.ok(held > 0 && held <= 150, `${held} held`);
+    assert.equal(after["output_tokens-1h"].used - before["output_tokens-1h"].used, held);
+  });
+
   test("a reader that does not read holds the provider up instead of filling memory (S3)", async (t) => {
     const megabyte = Buffer.alloc(1 << 20, "x");
     let taken = 0;

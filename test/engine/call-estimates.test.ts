@@ -28,6 +28,7 @@ test("CallEstimates gives the size back as it came while nothing is known", () =
   const estimates = new CallEstimates(new RecordingTelemetry());
   assert.deepEqual(estimates.sizeOf(CALL), {
     ...SIZE,
+    inputTokensRead: SIZE.inputTokens,
     outputTokensExpected: undefined,
   });
   const other = { ...CALL, target: { ...TARGET, endpoint: "other" as const } };
@@ -47,6 +48,14 @@ test("CallEstimates corrects the input within 2 % after 200 calls, and covers ni
     estimates.learn(call, estimates.begin(call, held), used);
   }
   assert.ok(Math.abs(covered / 2_000 - 0.9) < 0.02, `${covered} of 2,000`);
+});
+
+test("CallEstimates learns nothing of a call that is said to have used nothing (E2)", () => {
+  const estimates = new CallEstimates(new RecordingTelemetry());
+  for (let i = 0; i < 300; i++) learn(estimates, CALL, usage(100, 500));
+  const before = estimates.sizeOf(CALL);
+  for (let i = 0; i < 300; i++) learn(estimates, CALL, usage(0, 0));
+  assert.deepEqual(estimates.sizeOf(CALL), before);
 });
 
 test("CallEstimates never expects more than the call lets the model write (E5)", () => {

@@ -294,6 +294,7 @@ test("HeldReservation ends each call that is learned from exactly once: with wha
   const endings: readonly (readonly [end: (held: Held) => Promise<void>, is: "learned" | "dropped"])[] = [
     [(held) => held.settle(usage(90, 20), "reported"), "learned"],
     [(held) => held.settle(usage(90, 20), "counted"), "dropped"],
+    [(held) => held.settle(usage(90, 20), "interrupted"), "dropped"],
     [(held) => held.settle(usage(90, 20), "unseen"), "dropped"],
     [(held) => held.settle(undefined), "dropped"],
     [(held) => held.release(), "dropped"],

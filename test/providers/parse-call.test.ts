@@ -203,6 +203,15 @@ describe("parseCall", () => {
     assert.equal(max({ max_tokens: null, n: null, stream: null }), undefined);
     assert.equal(max({ max_tokens: 10, max_completion_tokens: 7 }), 10);
     assert.equal(max({ max_completion_tokens: 7, n: 3 }), 21);
+    // Another endpoint's name bounds nothing: no host obeys it.
+    assert.equal(max({ max_output_tokens: 1 }), undefined);
+    assert.equal(max({ max_output_tokens: 9, max_tokens: 3 }), 3);
+    const other = (endpoint: "completions" | "responses", fields: object) =>
+      openaiFormat.parseCall(endpoint, Buffer.from(JSON.stringify({ model: "m", ...fields }))).estimate
+        .outputTokensMax;
+    assert.equal(other("responses", { input: "a", max_output_tokens: 5, max_tokens: 1 }), 5);
+    assert.equal(other("responses", { input: "a", max_tokens: 1 }), undefined);
+    assert.equal(other("completions", { prompt: "a", max_tokens: 5, max_completion_tokens: 1 }), 5);
     assert.equal(max({ max_tokens: Number.MAX_SAFE_INTEGER, n: 9 }), Number.MAX_SAFE_INTEGER);
     const legacy = openaiFormat.parseCall(
       "completions",

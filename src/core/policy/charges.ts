@@ -1,21 +1,25 @@
 import type { Estimate, Usage } from "../estimate/usage.ts";
 import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
 import { OperationalError } from "../operational-error.ts";
-import { type BilledUsage, costOf } from "../price/cost.ts";
+import { costOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
 import { inServiceTier } from "../price/service-tier.ts";
 import { type Applying, applyingRules } from "./applying-rules.ts";
 import type { CallTarget } from "./call-target.ts";
 import type { CompiledPolicy, CompiledRule } from "./compiled-policy.ts";
 import { tokenUseOf } from "./endpoint.ts";
+import { guessedInput } from "./input-guess.ts";
 import { guessedOutput, heldPrice, roomFor } from "./output-guess.ts";
 import type { Caller, LimitRule } from "./policy.ts";
-import { boundedTokens, type TokenCounts, weightedTokens } from "./token-amount.ts";
+import { amountOf } from "./rule-amount.ts";
+import { boundedTokens, type TokenCounts } from "./token-amount.ts";
 
 /** What is known of a call's size before it is sent. */
 export interface CallSize extends Estimate {
   /** A calibrated guess; the configured default where there is none. */
   readonly outputTokensExpected?: number | undefined;
+  /** What is read in the body, where `inputTokens` is what calls like this one have used. */
+  readonly inputTokensRead?: number | undefined;
 }
 
 /** Everything that a call charges. */
@@ -58,28 +62,6 @@ function priceOf(
 
 /** Models' names come from callers. */
 const SHOWN_LENGTH_MAX = 128;
-
-/** What one limit counts. `billed` is what the meter cost goes by. */
-export function amountOf(
-  compiled: CompiledRule,
-  counts: TokenCounts,
-  billed: BilledUsage,
-  price: ModelPrice | undefined,
-): number {
-  switch (compiled.rule.meter) {
-    case "requests":
-    case "concurrency":
-      return 1;
-    case "input_tokens":
-      return counts.inputTokens;
-    case "output_tokens":
-      return counts.outputTokens;
-    case "tokens":
-      return weightedTokens(compiled.weights, counts);
-    case "cost":
-      return price === undefined ? 0 : costOf(price, billed);
-  }
-}
 
 /** What one limit holds. `need` is at least 1, so that a limit that is used up or in debt refuses whatever the estimate says. */
 function chargeOf(
@@ -131,7 +113,9 @@ export function chargesFor(
   const { keys, isShared, counts, rules: compiled } = applying;
   const quoted = priceOf(policy, applying, target, nowMs);
   const price = quoted === undefined ? undefined : inServiceTier(quoted, size.serviceTier);
-  const inputTokens = boundedTokens(size.inputTokens);
+  const learned = boundedTokens(size.inputTokens);
+  const read = boundedTokens(size.inputTokensRead ?? learned);
+  const inputTokens = guessedInput(compiled, learned, read, price);
   const hasOutput = use === "input_and_output";
   const own =
     !hasOutput || size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);

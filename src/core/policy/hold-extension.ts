@@ -2,10 +2,11 @@ import type { Charge, SubjectCharges } from "../limits/combine.ts";
 import type { LimitReading } from "../limits/limit-spec.ts";
 import { outputCostOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
-import { amountOf, type CallCharges } from "./charges.ts";
+import type { CallCharges } from "./charges.ts";
 import type { CompiledRule } from "./compiled-policy.ts";
 import { heldPrice } from "./output-guess.ts";
 import type { LimitRule } from "./policy.ts";
+import { amountOf } from "./rule-amount.ts";
 import { boundedTokens } from "./token-amount.ts";
 
 /** Whether a limit's hold has to grow with the output: not where the most that there can be is held already, or nothing ever is. */

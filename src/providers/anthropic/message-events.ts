@@ -67,6 +67,11 @@ export class MessageEvents implements StreamReader {
     return this.#usage === undefined ? undefined : readUsage(this.#usage)?.inputTokens;
   }
 
+  /** The reason why it stops comes with the usage. */
+  get isEnding(): boolean {
+    return false;
+  }
+
   inStreamError(): string | undefined {
     return this.#error;
   }

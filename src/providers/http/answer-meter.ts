@@ -52,6 +52,11 @@ export class AnswerMeter implements UsageMeter {
     return { kind: "counted", usage: countedUsage(this.#call, this.#writtenTokens()) };
   }
 
+  /** The answer is there when it begins. */
+  isEnding(): boolean {
+    return false;
+  }
+
   inStreamError(): undefined {
     return undefined;
   }
@@ -85,6 +90,7 @@ export const UNCOUNTED_METER: UsageMeter = {
   push: (chunk) => chunk,
   finish: () => EMPTY,
   metered: () => ({ kind: "none" }),
+  isEnding: () => false,
   inStreamError: () => undefined,
   emittedTokens: () => 0,
   inputTokens: () => undefined,

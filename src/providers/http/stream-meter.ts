@@ -11,6 +11,8 @@ export interface StreamReader {
   readWatched(watched: JsonWatcher): void;
   /** `hasFinished`: the provider has ended the stream itself. */
   metered(hasFinished: boolean): MeteredUsage;
+  /** See `UsageMeter.isEnding`. */
+  readonly isEnding: boolean;
   inStreamError(): string | undefined;
   readonly emittedTokens: number;
   /** See `UsageMeter.inputTokens`. */
@@ -79,6 +81,10 @@ export class StreamMeter implements UsageMeter {
 
   metered(): MeteredUsage {
     return this.#reader.metered(this.#hasFinished);
+  }
+
+  isEnding(): boolean {
+    return this.#reader.isEnding;
   }
 
   inStreamError(): string | undefined {

@@ -26,6 +26,8 @@ export class ChatEvents implements StreamReader {
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
   #usage: Usage | undefined;
+  /** A choice has been written to its end. */
+  #hasFinishReason = false;
   /** The provider has said its last word on the usage. */
   #hasEnded = false;
   #error: string | undefined;
@@ -61,6 +63,10 @@ export class ChatEvents implements StreamReader {
 
   get inputTokens(): number | undefined {
     return this.#usage?.inputTokens;
+  }
+
+  get isEnding(): boolean {
+    return this.#hasFinishReason && !this.#hasEnded;
   }
 
   inStreamError(): string | undefined {
@@ -106,6 +112,7 @@ export class ChatEvents implements StreamReader {
       if (isJsonObject(choice.delta)) this.#addDelta(choice.delta);
       hasFinishReason ||= typeof choice.finish_reason === "string";
     }
+    this.#hasFinishReason ||= hasFinishReason;
     const usage = this.#usageOf(chunk);
     if (usage === undefined) return false;
     this.#usage = usage;

@@ -64,14 +64,21 @@ function parseKnown(endpoint: Endpoint, body: Buffer): ParsedCall {
   };
 }
 
+/** What the most that the model may write is called, and where. Elsewhere nobody obeys that name: it must be sane, and bounds nothing. */
+const MAXIMA: readonly (readonly [field: string, endpoints: readonly Endpoint[]])[] = [
+  ["max_tokens", ["chat_completions", "completions"]],
+  ["max_completion_tokens", ["chat_completions"]],
+  ["max_output_tokens", ["responses"]],
+];
+
 /** The most that the call lets the model write; of two names for it the larger, as hosts differ in which they obey. */
 function outputMax(endpoint: Endpoint, body: JsonObject, answers: number): number | undefined {
-  const maxima = ["max_tokens", "max_completion_tokens", "max_output_tokens"].map((field) =>
-    countOf(body, field, WORDING),
-  );
-  if (endpoint === "embeddings") return 0;
-  const given = maxima.filter((maximum) => maximum !== undefined);
-  return cappedProduct(given.length === 0 ? undefined : Math.max(...given), answers);
+  let most: number | undefined;
+  for (const [field, endpoints] of MAXIMA) {
+    const given = countOf(body, field, WORDING);
+    if (given !== undefined && endpoints.includes(endpoint)) most = Math.max(most ?? 0, given);
+  }
+  return endpoint === "embeddings" ? 0 : cappedProduct(most, answers);
 }
 
 /** How many answers are written, those that the caller never sees (`best_of`) included. */

@@ -14,6 +14,8 @@ const TYPE = '"type":"';
 
 /** Every `….delta` is text that the model wrote, but for this: base64, whose tokens only the usage shows. */
 const SOUND = "response.audio.delta";
+/** A text has been written to its end; mostly it is the last of the answer. */
+const TEXT_DONE = "response.output_text.done";
 /** Events that matter beside deltas. */
 const PARSED: ReadonlySet<string> = new Set([
   "response.completed",
@@ -29,6 +31,7 @@ export class ResponsesEvents implements StreamReader {
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
   #usage: Usage | undefined;
+  #hasWritten = false;
   #error: string | undefined;
 
   constructor(call: ParsedCall, emitted: EmittedText) {
@@ -43,6 +46,8 @@ export class ResponsesEvents implements StreamReader {
       if (at === -1) return false;
       const from = at + DELTA.length;
       this.#emitted.addJsonText(event, from, jsonTextEnd(event, from));
+    } else if (type === TEXT_DONE) {
+      this.#hasWritten = true;
     } else if (PARSED.has(type)) {
       const parsed = parsedEvent(event);
       if (isJsonObject(parsed)) this.#readParsed(parsed);
@@ -70,6 +75,10 @@ export class ResponsesEvents implements StreamReader {
 
   get inputTokens(): number | undefined {
     return this.#usage?.inputTokens;
+  }
+
+  get isEnding(): boolean {
+    return this.#hasWritten && this.#usage === undefined;
   }
 
   inStreamError(): string | undefined {
