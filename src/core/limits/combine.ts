@@ -19,6 +19,7 @@ import {
   clockStepBackMs,
   effectiveNow,
   findEntry,
+  followingNow,
   keepUntil,
   type SubjectState,
   shiftHeader,
@@ -300,14 +301,13 @@ export function readLimit(
   if (state === undefined || entry === -1) {
     return { used: 0, held: 0, remaining: spec.capacity, moreInMs: 0, fullInMs: 0 };
   }
-  const nowMs = effectiveNow(state, clockMs);
   switch (spec.algorithm) {
     case "rolling_window":
-      return readRollingWindow(state, entry, spec, nowMs);
+      return readRollingWindow(state, entry, spec, followingNow(state, clockMs));
     case "token_bucket":
-      return readTokenBucket(state, entry, spec, nowMs);
+      return readTokenBucket(state, entry, spec, followingNow(state, clockMs));
     case "calendar_window":
-      return readCalendarWindow(state, entry, spec, nowMs);
+      return readCalendarWindow(state, entry, spec, effectiveNow(state, clockMs));
     case "concurrency":
       return readConcurrency(state, entry, spec, isAlive);
   }

@@ -73,6 +73,12 @@ export function effectiveNow(state: SubjectState, clockMs: number): number {
   return clockMs >= state[0] || state[0] - clockMs > CLOCK_STEP_TOLERANCE_MS ? clockMs : state[0];
 }
 
+/**
+ * The moment at which what moves with the clock is read: after a step back beyond the tolerance as if the state had been moved already, which only a call that is
+ * decided does.
+ */
+export const followingNow = (state: SubjectState, clockMs: number): number => Math.max(clockMs, state[0]);
+
 /** How far the clock has stepped back beyond the tolerance, in ms; 0 in ordinary times. */
 export function clockStepBackMs(state: SubjectState, clockMs: number): number {
   const backMs = state[0] - clockMs;

@@ -288,6 +288,9 @@ local function effectiveNow(s)
   return lastMs
 end
 
+-- The moment at which what moves with the clock is read: as if it had been moved already.
+local function followingNow(s) return clockMs > s[1] and clockMs or s[1] end
+
 -- Moves states back with a clock that has stepped back beyond the tolerance; to be called before anything is decided. Returns whether a state was
 -- moved: it must be kept even if the call is then refused.
 local function followClock(states)
@@ -331,8 +334,8 @@ local function readLimit(s, p)
   local entry = s and findEntry(s, a[p + 1]) or 0
   if entry == 0 then return 0, 0, 0, 0 end
   local algorithm = a[p]
-  if algorithm == 1 or algorithm == -1 then return readRolling(s, entry, p, effectiveNow(s)) end
-  if algorithm == 2 or algorithm == -2 then return readBucket(s, entry, p, effectiveNow(s)) end
+  if algorithm == 1 or algorithm == -1 then return readRolling(s, entry, p, followingNow(s)) end
+  if algorithm == 2 or algorithm == -2 then return readBucket(s, entry, p, followingNow(s)) end
   if algorithm == 3 or algorithm == -3 then return readCalendar(s, entry, p, effectiveNow(s)) end
   return readConcurrency(s, entry)
 end
