@@ -171,8 +171,9 @@ export class OutputCalibration {
     const node = running.node ?? used;
     const shortfall = Math.max(0, (outcome.inputTokens ?? call.inputTokens) - call.inputTokens);
     const needed = outcome.outputTokens + shortfall;
-    if (isJudged(running)) this.#debt.end(running.risk, running.risk === 1 || needed > (expected ?? 0));
+    // Before the miss itself, as a debt, raises what would be held: else some misses would not be corrected.
     const now = this.#expectedIn(node, call);
+    if (isJudged(running)) this.#debt.end(running.risk, running.risk === 1 || needed > (expected ?? 0));
     // A call that its own maximum bounds is covered at any level: it says nothing about the level.
     const isBounded = call.outputTokensMax !== undefined && (now ?? 0) >= call.outputTokensMax;
     if (now !== undefined && !isBounded && !running.isMissCorrected) this.#correct(node, needed > now);
