@@ -69,12 +69,13 @@ export class CallEstimates {
       ...(serviceTier === undefined ? undefined : { serviceTier }),
     };
     if (use === "input") return { inputTokens, ...rest };
-    const outputTokensExpected = this.#output.expect(outputGroupOf(call), {
+    const group = outputGroupOf(call);
+    const outputTokensExpected = this.#output.expect(group, {
       inputTokens,
       outputTokensMax,
       answers: answers ?? 1,
     });
-    return { inputTokens, outputTokensExpected, ...rest };
+    return { inputTokens, outputTokensExpected, isOutputBorrowed: this.#output.isBorrowed(group), ...rest };
   }
 
   /** A call is sent. `held` is what `sizeOf` gave for it. Ends with exactly one of `learn` and `dropped`. */

@@ -30,6 +30,7 @@ test("CallEstimates gives the size back as it came while nothing is known", () =
     ...SIZE,
     inputTokensRead: SIZE.inputTokens,
     outputTokensExpected: undefined,
+    isOutputBorrowed: true,
   });
   const other = { ...CALL, target: { ...TARGET, endpoint: "other" as const } };
   assert.equal(estimates.sizeOf(other), SIZE);

@@ -164,6 +164,41 @@ test("Engine takes a default output only as far as the smallest limit allows (E5
   await stop();
 });
 
+/** A tight limit on chats, and none to speak of on other calls; `teach` makes calls of another feature that use so much. */
+async function startBesideOthers() {
+  const { engine, stop } = await startEngine([
+    rule({ name: "all", meter: "tokens", limit: 1e9 }),
+    rule({ name: "chats", meter: "tokens", limit: 1_000, match: { feature: "chat" } }),
+  ]);
+  const admit = (feature: string, inputTokens: number) =>
+    engine.admit({
+      caller: { ...CALLER, feature },
+      target: TARGET,
+      size: { inputTokens, inputShape: "responses/remote", outputTokensMax: undefined },
+      bytes: 0,
+    });
+  const teach = async (calls: number, used: Usage) => {
+    for (let i = 0; i < calls; i++) await (await admitted(admit("other", 80))).settle(used, "reported");
+  };
+  return { admit, teach, stop };
+}
+
+test("Engine refuses nobody for what others have used: learned input never makes a call too large for a limit that it fits as it is read (E5)", async () => {
+  const { admit, teach, stop } = await startBesideOthers();
+  // Conversations that the provider keeps: of their length the body says nothing.
+  await teach(40, usage(3_000, 5));
+  for (let i = 0; i < 5; i++) await (await admitted(admit("chat", 80))).settle(usage(90, 5), "reported");
+  assert.equal((await admit("chat", 1_100)).kind, "refused");
+  await stop();
+});
+
+test("Engine takes what others write only as far as a default: a share of the smallest limit (E5)", async () => {
+  const { admit, teach, stop } = await startBesideOthers();
+  await teach(200, usage(80, 3_000));
+  for (let i = 0; i < 5; i++) await (await admitted(admit("chat", 80))).settle(usage(80, 10), "reported");
+  await stop();
+});
+
 for (const [policy, expected] of [
   ["open", ["admitted", "admitted", "admitted"]],
   ["local", ["admitted", "admitted", "refused"]],

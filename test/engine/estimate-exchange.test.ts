@@ -106,7 +106,12 @@ test("EstimateExchange goes on without a store, and leaves alone what it does no
   }
   const one = await startGateway(store);
   const { inputTokens: inputTokensRead } = CALL.size;
-  const unknown = { ...CALL.size, inputTokensRead, outputTokensExpected: undefined };
+  const unknown = {
+    ...CALL.size,
+    inputTokensRead,
+    outputTokensExpected: undefined,
+    isOutputBorrowed: true,
+  };
   assert.deepEqual(one.estimates.sizeOf(CALL), unknown);
   store.load = () => Promise.reject(new OperationalError("store_unavailable", "away"));
   await one.exchange.exchange();

@@ -86,6 +86,13 @@ export class OutputGroupTree {
     return node;
   }
 
+  /** The group itself, where it is known. Allocates nothing. */
+  own(group: OutputGroup): OutputGroupNode | undefined {
+    let node: OutputGroupNode | undefined = this.root;
+    for (const nameOf of PATH) node = node?.children.get(bounded(nameOf(group)));
+    return node;
+  }
+
   /** The group itself, made where it is not known, and marked as used. */
   use(group: OutputGroup): OutputGroupNode {
     let node = this.root;

@@ -23,6 +23,8 @@ const MARGIN = 0.008;
 const AIM_MAX = 0.998;
 /** Groups whose lengths are kept: about 12 kB each. */
 const GROUPS_MAX_DEFAULT = 1_000;
+/** So many calls of a group itself say what it is like. */
+const OWN_EVIDENCE_MIN = 20;
 /** Instances whose snapshots are kept. */
 const INSTANCES_MAX = 64;
 
@@ -121,6 +123,12 @@ export class OutputCalibration {
     return call.outputTokensMax !== undefined && call.outputTokensMax < expected
       ? call.outputTokensMax
       : expected;
+  }
+
+  /** Whether what `expect` says comes from calls of other features, plans or efforts, as this group has hardly had any. */
+  isBorrowed(group: OutputGroup): boolean {
+    const own = this.#tree.own(group);
+    return own === undefined || own.all.evidence < OWN_EVIDENCE_MIN;
   }
 
   /** A call is sent, for which `expect` gave `expected`. */

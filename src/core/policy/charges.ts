@@ -18,6 +18,8 @@ import { boundedTokens, type TokenCounts } from "./token-amount.ts";
 export interface CallSize extends Estimate {
   /** A calibrated guess; the configured default where there is none. */
   readonly outputTokensExpected?: number | undefined;
+  /** Whether that comes from calls of others: as little is known of this one as with the default. */
+  readonly isOutputBorrowed?: boolean | undefined;
   /** What is read in the body, where `inputTokens` is what calls like this one have used. */
   readonly inputTokensRead?: number | undefined;
 }
@@ -120,8 +122,8 @@ export function chargesFor(
   const own =
     !hasOutput || size.outputTokensMax === undefined ? undefined : boundedTokens(size.outputTokensMax);
   const unbounded = hasOutput ? boundedTokens(size.outputTokensExpected ?? policy.outputTokensDefault) : 0;
-  const isDefault = size.outputTokensExpected === undefined;
-  const guess = guessedOutput(compiled, unbounded, isDefault, inputTokens, price);
+  const isOwn = size.outputTokensExpected !== undefined && size.isOutputBorrowed !== true;
+  const guess = guessedOutput(compiled, unbounded, isOwn, inputTokens, price);
   const subjects: SubjectCharges[] = [];
   const rules: LimitRule[] = [];
   let next = 0;

@@ -30,12 +30,12 @@ export function roomFor(
 
 /**
  * A guess at the output never makes a call too large for a limit that its input fits (E5): it is cut to what the tightest enforced limit can
- * hold beside the input, and, where it is only the configured default, to a share of that limit.
+ * hold beside the input, and to a share of that limit where it is no knowledge of calls like this one (`isOwn`): the configured default, or what others write.
  */
 export function guessedOutput(
   rules: readonly CompiledRule[],
   guess: number,
-  isDefault: boolean,
+  isOwn: boolean,
   inputTokens: number,
   price: ModelPrice | undefined,
 ): number {
@@ -46,7 +46,7 @@ export function guessedOutput(
     const held = heldPrice(compiled, price);
     const room = roomFor(compiled, capacity, inputTokens, output, held);
     if (room < output) output = room;
-    if (!isDefault) continue;
+    if (isOwn) continue;
     // At least one: a hold of nothing would be no hold.
     const share = Math.max(1, roomFor(compiled, Math.floor(capacity / GUESS_SHARE), 0, output, held));
     if (share < output) output = share;
