@@ -30,6 +30,8 @@ interface WaitingCall<Ask> {
   ask: Ask;
   /** Absent while it moves to a new place. */
   place: Place | undefined;
+  /** How often it has moved: of several moves under way the last one counts. */
+  moves: number;
   decision: Decision | undefined;
   hasLeft: boolean;
 }
@@ -69,6 +71,7 @@ export class WaitingCalls<Ask> {
       reject,
       ask,
       place,
+      moves: 0,
       decision: undefined,
       hasLeft: false,
     };
@@ -132,10 +135,12 @@ export class WaitingCalls<Ask> {
   }
 
   #retry(call: WaitingCall<Ask>): void {
+    call.moves += 1;
+    const { moves } = call;
     this.#trial.retry(call.ask, this.#waitedMs(call)).then(
       ({ ask, outcome }) => {
         // It left meanwhile, or the limits have changed once more.
-        if (!this.#calls.has(call) || call.place !== undefined) {
+        if (!this.#calls.has(call) || call.moves !== moves) {
           if (outcome.kind === "waiting") outcome.leave();
           else this.#giveBack(ask, outcome);
           return;
@@ -149,7 +154,7 @@ export class WaitingCalls<Ask> {
         }
       },
       (error: unknown) => {
-        if (!this.#calls.has(call) || call.place !== undefined) return;
+        if (!this.#calls.has(call) || call.moves !== moves) return;
         this.#end(call, "refused");
         call.reject(error);
       },
