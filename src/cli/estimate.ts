@@ -4,6 +4,7 @@ import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
 import { OperationalError } from "../core/operational-error.ts";
+import { modelName } from "../core/policy/call-target.ts";
 import { chargesFor } from "../core/policy/charges.ts";
 import { CompiledPolicy } from "../core/policy/compiled-policy.ts";
 import type { Endpoint } from "../core/policy/endpoint.ts";
@@ -111,7 +112,7 @@ export async function estimate(file: string, flags: EstimateFlags): Promise<numb
     const prices = new PriceBook(settings?.prices ?? NO_PRICES, (provider, model) =>
       catalogue.historyOf(provider, model),
     );
-    const quote = prices.quote(account, call.model, Date.now());
+    const quote = prices.quote(account, modelName(call.model), Date.now());
     const outputTokens = outputTokensMax ?? settings?.policy.outputTokensDefault ?? OUTPUT_TOKENS_DEFAULT;
     const costNanoUsd =
       quote.kind === "unknown"
@@ -129,7 +130,7 @@ export async function estimate(file: string, flags: EstimateFlags): Promise<numb
         : holdsOf(
             new CompiledPolicy(settings.policy, prices),
             flags.plan,
-            { endpoint, model: call.model, account },
+            { endpoint, model: modelName(call.model), account },
             call.estimate,
           );
     const result = {

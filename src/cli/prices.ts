@@ -3,6 +3,7 @@ import { PROVIDER_FORMATS } from "../compose.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
+import { modelName } from "../core/policy/call-target.ts";
 import { BASIS_POINTS, type ModelPrice, type Rates } from "../core/price/model-price.ts";
 import { type DatedPrice, NO_PRICES, PriceBook, type Quote } from "../core/price/price-book.ts";
 import { entryAt } from "../core/price/price-history.ts";
@@ -128,7 +129,7 @@ function shownPrices(
   const book = new PriceBook(settings?.prices ?? NO_PRICES, (name, of) => catalogue.historyOf(name, of));
   const shownOn = (accounts: readonly string[]) =>
     accounts.flatMap((account) => {
-      const quote = book.quote(account, model, Date.now());
+      const quote = book.quote(account, modelName(model), Date.now());
       if (quote.kind === "unknown") return [];
       const name = account.split("/", 1)[0];
       const found = catalogue.find(name, model);

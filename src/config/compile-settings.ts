@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { modelName } from "../core/policy/call-target.ts";
 import type { Caller, LimitRule } from "../core/policy/policy.ts";
 import { addressMatcher } from "./address-matcher.ts";
 import { parseWebhookUrl } from "./alert-schema.ts";
@@ -136,7 +137,7 @@ function modelNames(file: FileShape): ReadonlySet<string> {
     ...file.prices.map(({ model }) => model),
     ...limits.flatMap(({ match }) => match.model ?? []),
   ];
-  return new Set(names.filter((name) => !name.includes("*")));
+  return new Set(names.filter((name) => !name.includes("*")).map(modelName));
 }
 
 /** `file` has passed the schema and all checks. */

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
 import {
   BEING_TOLD,
@@ -27,6 +28,12 @@ import { formatWindow } from "./refusal.ts";
 const LOOK_MS = 500;
 /** While the store is away, and while another gateway is telling: should it die, somebody else has to. */
 const LOOK_AGAIN_MS = 10_000;
+/** How often a channel is asked that is full: a quarter of an hour, as long as it tries itself. */
+const ASKED_AGAIN_MAX = 450;
+/** Between two of these. */
+const ASK_AGAIN_MS = 2_000;
+/** Alerts under way, with those that wait for room in the channel. */
+const TELLING_MAX = 10_000;
 /** Subjects in one look: a script of some hundred microseconds. */
 const SUBJECTS_MAX = 100;
 /** Subjects to be looked at: what one gateway's calls touch in half a second, and a bound while the store is away. */
@@ -64,6 +71,7 @@ export class BudgetAlerts {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #isStopped = false;
+  readonly #stopping = Promise.withResolvers<void>();
 
   /** `channel` is closed by `stop`. */
   constructor(
@@ -110,6 +118,7 @@ export class BudgetAlerts {
     await this.#looking;
     await this.look();
     this.#isStopped = true;
+    this.#stopping.resolve();
     clearTimeout(this.#timer);
     clearTimeout(this.#laterTimer);
     await this.#channel?.close();
@@ -202,7 +211,7 @@ export class BudgetAlerts {
     const { limitName, share } = alert;
     this.#telemetry.count("alert-raised", { limit: limitName, share: String(share) });
     this.#telemetry.log("warn", `a limit has been used up to ${share} %`, logged(alert));
-    const delivery: AlertDelivery = (await this.#channel?.send(alert)) ?? "delivered";
+    const delivery = await this.#deliver(alert);
     const request = { id, subjects: [counter.told] };
     try {
       if (delivery === "unfinished") await this.#claims.release(request);
@@ -211,6 +220,24 @@ export class BudgetAlerts {
     } catch (error) {
       this.#telemetry.log("error", "an alert could not be marked as told", { error: String(error) });
     }
+  }
+
+  /** Waits for room in the channel, within bounds. */
+  async #deliver(alert: BudgetAlert): Promise<AlertDelivery> {
+    for (let asked = 0; asked < ASKED_AGAIN_MAX && this.#telling.size < TELLING_MAX; asked++) {
+      const delivery = (await this.#channel?.send(alert)) ?? "delivered";
+      if (delivery !== "full") return delivery;
+      await Promise.race([delay(ASK_AGAIN_MS, undefined, { ref: false }), this.#stopping.promise]);
+      if (this.#isStopped) return "unfinished";
+    }
+    const { id, limitName: limit, share } = alert;
+    this.#telemetry.count("alert-undelivered", { reason: "queue_full" });
+    this.#telemetry.log("error", "an alert could not be delivered: too many are under way", {
+      alert: id,
+      limit,
+      share,
+    });
+    return "failed";
   }
 
   #isTold({ key, compiled: { rule } }: Touched): boolean {

@@ -1,5 +1,6 @@
 import { PRIORITIES } from "../core/fairness/permit.ts";
 import { OperationalError } from "../core/operational-error.ts";
+import { modelName } from "../core/policy/call-target.ts";
 import type { Priority } from "../core/policy/policy.ts";
 import type { Decision } from "../engine/admission.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -77,7 +78,7 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
       caller,
       target: {
         endpoint,
-        model: call?.model ?? "",
+        model: modelName(call?.model ?? ""),
         account: accountOf(route),
       },
       size: call?.estimate ?? { inputTokens: 0, outputTokensMax: undefined },

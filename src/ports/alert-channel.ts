@@ -23,8 +23,10 @@ export interface BudgetAlert {
   readonly mode: "enforce" | "shadow";
 }
 
-/** `unfinished`: the channel was closed before anybody was told, so that somebody else has to. */
-export type AlertDelivery = "delivered" | "failed" | "unfinished";
+/**
+ * `unfinished`: the channel was closed before anybody was told, so that somebody else has to. `full`: it keeps as many as it may, and may have room later.
+ */
+export type AlertDelivery = "delivered" | "failed" | "unfinished" | "full";
 
 /** Where alerts go, beside the log and the metrics. */
 export interface AlertChannel {

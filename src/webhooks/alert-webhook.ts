@@ -56,6 +56,7 @@ export class AlertWebhook implements AlertChannel {
         this.#telemetry.count("alert-delivered");
         return "delivered";
       case "failed":
+        if (outcome.reason === "queue_full") return "full";
         this.#telemetry.count("alert-undelivered", { reason: outcome.reason });
         this.#telemetry.log("error", "an alert could not be delivered to the webhook", {
           alert: alert.id,

@@ -190,6 +190,33 @@ describe("BudgetAlerts", () => {
     await store.close();
   });
 
+  test("waits for room in a channel that is full, tells the log once, and leaves to others what still waits at the end", async () => {
+    const { store, start } = stage();
+    const one = await start();
+    one.channel.answer = () => Promise.resolve("full");
+    await one.call("alice", 5);
+    await until(() => one.channel.alerts.length === 1);
+    await one.engine.stop();
+    assert.equal(one.telemetry.counted("alert-raised"), 1);
+    assert.deepEqual(
+      one.telemetry.lines.filter((line) => line.startsWith("error")),
+      [],
+    );
+    const two = await start();
+    let asked = 0;
+    two.channel.answer = () => Promise.resolve(++asked === 1 ? "full" : "delivered");
+    await two.call("alice", 1);
+    await until(() => two.channel.alerts.length === 2, 30_000);
+    await two.engine.stop();
+    assert.deepEqual(two.channel.told, ["alice 50", "alice 50"]);
+    assert.equal(two.telemetry.counted("alert-raised"), 1);
+    const three = await start();
+    await three.call("alice", 1);
+    await three.engine.stop();
+    assert.deepEqual(three.channel.told, []);
+    await store.close();
+  });
+
   test("tells what was used while the store was away when it is back (L12)", async () => {
     const { store, start } = stage();
     const one = await start();

@@ -1,6 +1,7 @@
 import type { RoomBounds } from "../fairness/permit.ts";
 import { OperationalError } from "../operational-error.ts";
 import type { PriceSource } from "../price/price-book.ts";
+import { modelName } from "./call-target.ts";
 import { compileGlob, type Matcher } from "./glob.ts";
 import { capacityOf, type LimitSpecSource, limitSpecSource } from "./limit-spec-of.ts";
 import type { Attribute, LimitRule, Plan, Scope } from "./policy.ts";
@@ -65,7 +66,10 @@ function compileRule(rule: LimitRule): CompiledRule {
     matchers:
       entries.length === 0
         ? undefined
-        : entries.map(([attribute, glob]) => ({ attribute, matches: compileGlob(glob) })),
+        : entries.map(([attribute, glob]) => ({
+            attribute,
+            matches: compileGlob(attribute === "model" ? modelName(glob) : glob),
+          })),
   };
 }
 

@@ -2,7 +2,7 @@
 export type Matcher = (text: string) => boolean;
 
 /**
- * Compiles a glob in which `*` stands for any characters, none included, and everything else for itself (upper and lower case differ).
+ * Compiles a glob in which `*` stands for any characters, none included, and everything else for itself (upper and lower case differ; for models see `modelName`).
  * Takes time proportional to the text, whatever the pattern: the text may come from a client (X3).
  */
 export function compileGlob(pattern: string): Matcher {

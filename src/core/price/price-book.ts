@@ -1,3 +1,4 @@
+import { modelName } from "../policy/call-target.ts";
 import { compileGlob } from "../policy/glob.ts";
 import { BASIS_POINTS, type ModelPrice } from "./model-price.ts";
 import { type Dated, entryAt } from "./price-history.ts";
@@ -72,7 +73,7 @@ function patternsOf(own: readonly OwnPrice[]): readonly OwnPattern[] {
     const pattern = patterns.get(key);
     if (pattern !== undefined) pattern.prices.push(price);
     else {
-      const matches = compileGlob(price.model);
+      const matches = compileGlob(modelName(price.model));
       patterns.set(key, { provider: price.provider, matches, prices: [price] });
     }
   }
