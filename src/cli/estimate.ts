@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { PROVIDER_FORMATS } from "../compose.ts";
+import { OUTPUT_TOKENS_DEFAULT } from "../config/file-schema.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
@@ -24,9 +25,6 @@ export interface EstimateFlags {
 
 /** Endpoints whose bodies can be estimated. */
 type EstimatedEndpoint = "chat_completions" | "responses" | "embeddings" | "completions" | "messages";
-
-/** What is held for the output where a call says nothing, and no configuration does. */
-const OUTPUT_TOKENS_DEFAULT = 1_000;
 
 /** By the members that only one endpoint's bodies have. What is no JSON at all is found by the parser. */
 function endpointOf(body: Buffer): EstimatedEndpoint {

@@ -3,6 +3,7 @@ import { type RunningGateway, startGateway } from "../compose.ts";
 import { LISTEN_ALLOWED, parseListen } from "../config/connections.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import { ConfigurationError, formatProblem } from "../config/problem.ts";
+import { Secret } from "../config/secret.ts";
 import type { Settings } from "../config/settings.ts";
 import { openSettingsFile, type SettingsFile } from "../config/watch-settings.ts";
 import { OperationalError } from "../core/operational-error.ts";
@@ -94,12 +95,19 @@ export async function serve(options: ServeOptions): Promise<void> {
   process.exit(EXIT_CODE.ok);
 }
 
+/** For comparing only: a password may be all that has changed. */
+const withSecrets = (value: object): string =>
+  JSON.stringify(value, function (this: Readonly<Record<string, unknown>>, key, shown: unknown) {
+    const own = this[key];
+    return own instanceof Secret ? own.reveal() : shown;
+  });
+
 /** What cannot change while a gateway runs, and would be misunderstood if it were ignored in silence. */
 function needsRestart(before: Settings, after: Settings): string[] {
   const changed: string[] = [];
   if (before.listen.host !== after.listen.host || before.listen.port !== after.listen.port)
     changed.push("listen");
-  if (JSON.stringify(before.store) !== JSON.stringify(after.store)) changed.push("store");
+  if (withSecrets(before.store) !== withSecrets(after.store)) changed.push("store");
   return changed;
 }
 

@@ -33,6 +33,8 @@ import { discountSchema, priceSchema, serviceTiersSchema, unknownPriceSchema } f
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
 
 const MIB = 1_048_576;
+/** What is held for the output where nobody knows better. */
+export const OUTPUT_TOKENS_DEFAULT = 1_024;
 
 const PRIORITY_NAMES = ["low", "normal", "high", "critical"] as const;
 
@@ -252,7 +254,7 @@ export const fileSchema = z
     defaults: z
       .strictObject({
         output_tokens: count("a whole number of 1 or more")
-          .default(1_024)
+          .default(OUTPUT_TOKENS_DEFAULT)
           .describe("Output expected of a call of which nothing better is known."),
       })
       .prefault({}),

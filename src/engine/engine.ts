@@ -157,7 +157,10 @@ export class Engine {
   async admit(call: CallRequest): Promise<Admission> {
     const ask = this.#ask(call, 0);
     // A call that no limit applies to needs no decision.
-    if (ask.charges.rules.length === 0) return UNLIMITED;
+    if (ask.charges.rules.length === 0) {
+      this.#telemetry.count("call-admitted");
+      return UNLIMITED;
+    }
     const { outcome } = await this.#try(ask);
     return outcome.kind === "waiting"
       ? this.#waiting.add(ask, outcome, ask.priority, ask.plan?.keepalive ?? false)

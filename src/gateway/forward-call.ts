@@ -135,8 +135,12 @@ async function send(
   }
 }
 
+/** Methods that begin nothing. */
+const LOOKS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "DELETE"]);
+
 /** Whether what the call begins is not counted. */
-const isUnread = ({ endpoint, request }: RecognisedCall) => endpoint === "other" && request.method === "POST";
+const isUnread = ({ endpoint, request }: RecognisedCall) =>
+  endpoint === "other" && !LOOKS.has(request.method);
 
 /** As limits are counted per it. */
 const accountOf = ({ provider }: ForwardOptions["route"]) => `${provider.name}/${provider.account.name}`;

@@ -68,6 +68,7 @@ export class Gateway {
   /** Calls from now on go by these. Bounds of the server itself (header bytes, connections) stay until the next start. */
   useSettings(settings: GatewaySettings): void {
     this.#settings = settings;
+    this.#server.useStalledMsMax(settings.bounds.stalledMsMax);
     this.#engine.usePolicy(settings.policy);
   }
 

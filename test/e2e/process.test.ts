@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { type ReplayProvider, startReplayProvider } from "../../src/replay-provider/replay-provider.ts";
 import { freePort } from "../support/free-port.ts";
+import { until } from "../support/until.ts";
 
 const MAIN = join(import.meta.dirname, "..", "..", "src", "cli", "main.ts");
 
@@ -191,6 +192,14 @@ describe("the gateway as a process", () => {
     writeFileSync(file, configuration(port, provider.url).replace("per: 1h", "per: 1 hour"));
     await untilLogged(/sluice\.yaml:\d+:\d+.*1 hour/);
     assert.equal((await gateway.call()).status, 200);
+    // What needs a restart is said, also where only a password has changed.
+    for (const [changes, password] of ["first", "other"].entries()) {
+      const elsewhere = `store: redis://:${password}-password@127.0.0.1:1`;
+      writeFileSync(file, configuration(port, provider.url).replace("store: embedded:./state", elsewhere));
+      const isSaid = () => gateway.output.filter((line) => line.includes("`store` needs a restart"));
+      await until(() => isSaid().length === changes + 1);
+    }
+    assert.doesNotMatch(gateway.output.join(), /first-password|other-password/);
     writeFileSync(file, configuration(port, provider.url, used + 1));
     await untilLogged(/in force|reloaded|changed/i);
     // One more than before the bad file, so the limit is reached now: the counter was kept.

@@ -60,6 +60,10 @@ describe("a plan with unread_calls: refuse", () => {
     ]) {
       assert.equal(await reaches("key-of-strict", path), 0, path);
     }
+    // Lenient hosts may take them for the POST.
+    for (const method of ["PUT", "PATCH"]) {
+      assert.equal(await reaches("key-of-strict", "/v1/chat/completions", method), 0, method);
+    }
     assert.equal(under.provider.stats.requests, requests);
     for (const { used, held } of await limitsPage(under.url, "key-of-strict")) assert.equal(used + held, 0);
     assert.equal(await under.metric("sluice_calls_unread_total"), 0);

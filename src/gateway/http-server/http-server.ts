@@ -31,7 +31,7 @@ const KEEP_ALIVE_MS = 75_000;
  */
 export class HttpServer implements ConnectionOwner {
   readonly #server: Server;
-  readonly #bounds: HttpServerBounds & { readonly keepAliveMs: number };
+  #bounds: HttpServerBounds & { readonly keepAliveMs: number };
   readonly #handler: RequestHandler;
   readonly #takeOver: (socket: Socket) => void;
   readonly #plain = new Set<PlainConnection>();
@@ -68,6 +68,12 @@ export class HttpServer implements ConnectionOwner {
     server.on("connection", (socket) => this.#onConnection(socket));
     this.#server = server;
     this.#timer = setInterval(() => this.#onTick(), Math.min(TICK_MS, bounds.requestTimeoutMs)).unref();
+  }
+
+  /** How long a connection may stand still, from the next one on. */
+  useStalledMsMax(stalledMsMax: number): void {
+    this.#bounds = { ...this.#bounds, stalledMsMax };
+    this.#server.timeout = stalledMsMax;
   }
 
   /** Resolves with where it listens; rejects when it cannot. */

@@ -34,7 +34,7 @@ async function silentServer(t: TestContext, bounds: Partial<HttpServerBounds>) {
     await arrived;
     return socket;
   };
-  return { open, ask };
+  return { server, open, ask };
 }
 
 /** What is waited for happens at once, or never. */
@@ -65,7 +65,9 @@ for (const [by, request] of [
 
   test(`HttpServer cuts a client that neither reads nor sends for stalledMsMax, read by ${by} (X3, S3)`, async (t) => {
     const stalledMsMax = 150;
-    const { ask } = await silentServer(t, { stalledMsMax });
+    const { server, ask } = await silentServer(t, {});
+    // As after a reload.
+    server.useStalledMsMax(stalledMsMax);
     const started = performance.now();
     const socket = await ask(request);
     await once(socket, "close", soon());
