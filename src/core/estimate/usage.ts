@@ -12,6 +12,10 @@ export interface Usage {
   readonly outputTokens: number;
   /** The part of `outputTokens` that is reasoning. */
   readonly reasoningTokens: number;
+  /** Reasoning that the provider bills, and does not count among its output. Absent: none. */
+  readonly reasoningApartTokens?: number;
+  /** Audio that the provider bills, and does not count among its input. Absent: none. */
+  readonly audioInputApartTokens?: number;
   /** The part of `cacheWriteInputTokens` that the cache keeps for longer than usual, at another price (Anthropic: one hour). Absent: none. */
   readonly cacheWriteLongInputTokens?: number;
   /** The part of `inputTokens` that is audio. Absent: none. */

@@ -46,7 +46,8 @@ function forEachPart(
   const reasoning = Math.min(count(usage.reasoningTokens), output - audioOutput);
   add(output - audioOutput - reasoning, rates.output);
   add(audioOutput, rates.audioOutput);
-  add(reasoning, rates.reasoning);
+  add(reasoning + count(usage.reasoningApartTokens), rates.reasoning);
+  add(count(usage.audioInputApartTokens), rates.audioInput);
   add(1, rates.request);
   add(count(usage.webSearches), rates.webSearch);
 }

@@ -10,14 +10,17 @@ const HEAD_BYTES_MAX = 262_144;
 /** Members whose texts a model wrote, in the answers of all endpoints. */
 const WRITTEN = /"(?:content|text|arguments|reasoning_content|reasoning|refusal|thinking)"\s*:\s*"/g;
 
-/** Reads a provider's own usage object, and the `service_tier` beside it; `undefined` where it is absurd. */
-export type UsageReader = (usage: JsonObject, tier?: unknown) => Usage | undefined;
+/** What stands beside a usage and says how the call was served, and what else was done for it. */
+const BESIDE = ["service_tier", "tool_usage"] as const;
+
+/** Reads a provider's own usage object; `beside` is the object that it stands in, or those members of it that matter. `undefined` where it is absurd. */
+export type UsageReader = (usage: JsonObject, beside: JsonObject) => Usage | undefined;
 
 /** Watches an answer in one JSON object for its top-level `usage`, wherever it stands and however long the answer is. */
 export class AnswerMeter implements UsageMeter {
   readonly #call: ParsedCall;
   readonly #readUsage: UsageReader;
-  readonly #watcher = new JsonWatcher({ paths: ["usage", "error", "service_tier"], capture: true });
+  readonly #watcher = new JsonWatcher({ paths: ["usage", "error", ...BESIDE], capture: true });
   #head: Buffer[] = [];
   #headBytes = 0;
   #bytes = 0;
@@ -44,9 +47,7 @@ export class AnswerMeter implements UsageMeter {
 
   metered(): MeteredUsage {
     const usage = parsed(this.#watcher.text("usage"));
-    const reported = isJsonObject(usage)
-      ? this.#readUsage(usage, parsed(this.#watcher.text("service_tier")))
-      : undefined;
+    const reported = isJsonObject(usage) ? this.#readUsage(usage, this.#beside()) : undefined;
     if (reported !== undefined) return { kind: "reported", usage: reported };
     if (isJsonObject(parsed(this.#watcher.text("error")))) return { kind: "none" };
     return { kind: "counted", usage: countedUsage(this.#call, this.#writtenTokens()) };
@@ -55,6 +56,10 @@ export class AnswerMeter implements UsageMeter {
   /** The answer is there when it begins. */
   isEnding(): boolean {
     return false;
+  }
+
+  #beside(): JsonObject {
+    return Object.fromEntries(BESIDE.map((name) => [name, parsed(this.#watcher.text(name))]));
   }
 
   inStreamError(): undefined {

@@ -121,12 +121,10 @@ export class ChatEvents implements StreamReader {
   }
 
   #usageOf(chunk: JsonObject): Usage | undefined {
-    if (isJsonObject(chunk.usage)) return readUsage(chunk.usage, chunk.service_tier);
+    if (isJsonObject(chunk.usage)) return readUsage(chunk.usage, chunk);
     // Groq's own place for it, also where it was not asked for.
     const groq = chunk.x_groq;
-    return isJsonObject(groq) && isJsonObject(groq.usage)
-      ? readUsage(groq.usage, chunk.service_tier)
-      : undefined;
+    return isJsonObject(groq) && isJsonObject(groq.usage) ? readUsage(groq.usage, chunk) : undefined;
   }
 
   #addDelta(delta: JsonObject): void {

@@ -16,6 +16,8 @@ const TYPE = '"type":"';
 const SOUND = "response.audio.delta";
 /** A text has been written to its end; mostly it is the last of the answer. */
 const TEXT_DONE = "response.output_text.done";
+/** What of a response is wanted beside its usage. */
+const BESIDE = ["error", "service_tier", "tool_usage"] as const;
 /** Events that matter beside deltas. */
 const PARSED: ReadonlySet<string> = new Set([
   "response.completed",
@@ -27,7 +29,7 @@ const PARSED: ReadonlySet<string> = new Set([
 
 /** Reads the events of a streamed response of the Responses API. */
 export class ResponsesEvents implements StreamReader {
-  readonly watchedPaths: readonly string[] = ["response.usage", "response.error", "response.service_tier"];
+  readonly watchedPaths: readonly string[] = ["response.usage", ...BESIDE.map((name) => `response.${name}`)];
   readonly #call: ParsedCall;
   readonly #emitted: EmittedText;
   #usage: Usage | undefined;
@@ -58,8 +60,8 @@ export class ResponsesEvents implements StreamReader {
   readWatched(watched: JsonWatcher): void {
     const usage = watched.text("response.usage");
     if (usage === undefined) return;
-    const tier = watched.text("response.service_tier") ?? "null";
-    const parsed = parsedEvent(`data: {"response":{"usage":${usage},"service_tier":${tier}}}`);
+    const beside = BESIDE.map((name) => `,"${name}":${watched.text(`response.${name}`) ?? "null"}`).join("");
+    const parsed = parsedEvent(`data: {"response":{"usage":${usage}${beside}}}`);
     if (isJsonObject(parsed)) this.#readParsed(parsed);
   }
 
@@ -94,8 +96,7 @@ export class ResponsesEvents implements StreamReader {
     const response = event.response;
     if (!isJsonObject(response)) return;
     if (isJsonObject(response.error)) this.#error ??= errorCodeOf(response.error);
-    if (isJsonObject(response.usage))
-      this.#usage = readUsage(response.usage, response.service_tier) ?? this.#usage;
+    if (isJsonObject(response.usage)) this.#usage = readUsage(response.usage, response) ?? this.#usage;
   }
 }
 
