@@ -132,11 +132,12 @@ export class HeldReservation implements Reservation {
     this.#observers.estimates.emitted(this.#running, emittedTokens);
     const due = this.#hold.due(emittedTokens);
     if (due === undefined) return undefined;
-    return this.#extend(due, answer?.inputTokens());
+    return this.#extend(due, emittedTokens, answer?.inputTokens());
   }
 
   async #extend(
     { step, outputTokens }: HoldExtension,
+    emittedTokens: number,
     inputTokens: number | undefined,
   ): Promise<Refusal | undefined> {
     const from = this.#hold.heldTokens;
@@ -169,10 +170,16 @@ export class HeldReservation implements Reservation {
       else this.#hold.exhausted();
       return undefined;
     }
+    // A stream is not ended for a slice that is larger than what is left.
+    const smaller = this.#hold.smaller();
+    if (smaller !== undefined) return this.#extend(smaller, emittedTokens, inputTokens);
+    if (this.#hold.usesRest(emittedTokens)) return undefined;
     this.#hold.exhausted();
     const index = this.#charges.rules.indexOf(rule);
     const { need } = subjects.flatMap(({ charges }) => charges)[index];
-    const waitMs = outcome.kind === "refused" ? outcome.waitMs : 0;
-    return overLimitRefusal(rule, need, outcome.readings[index], waitMs);
+    const reading = outcome.readings[index];
+    // What never fits beside what is used already does when that is back.
+    const waitMs = outcome.kind === "refused" ? outcome.waitMs : reading.fullInMs;
+    return overLimitRefusal(rule, need, reading, waitMs);
   }
 }

@@ -13,6 +13,8 @@ const DUE_DENOMINATOR = 10;
 const SLICE_SHARE = 2;
 /** At least this much at once, or a call that held next to nothing would extend every few words: about a second of a fast model. */
 const SLICE_TOKENS_MIN = 64;
+/** Of a limit that is nearly used up a stream takes the rest in pieces of no less. */
+const SLICE_TOKENS_LEAST = 16;
 
 /**
  * The output that one running call holds, and when it must hold more. What is held stays at or above what has been emitted, as long as extensions are
@@ -28,6 +30,8 @@ export class GrowingHold {
   #next: HoldExtension | undefined;
   #isUnderWay = false;
   #isExhausted = false;
+  /** Nothing more was to be had: what is held is used up to its end. */
+  #isLast = false;
 
   /** What was held at admission (less where its limits want to be asked earlier), and the call's own maximum over all answers, where it has one: non-negative integers. */
   constructor(heldTokens: number, outputTokensMax: number | undefined) {
@@ -67,6 +71,24 @@ export class GrowingHold {
     this.#isUnderWay = false;
   }
 
+  /** The extension that was due was refused: the same step with half as much. Undefined where less would not be worth a round trip. */
+  smaller(): HoldExtension | undefined {
+    if (this.#next === undefined || !this.#isUnderWay) throw new Error("no extension is under way");
+    const outputTokens = Math.floor(this.#next.outputTokens / 2);
+    if (outputTokens < SLICE_TOKENS_LEAST) return undefined;
+    this.#next = { step: this.#next.step, outputTokens };
+    return this.#next;
+  }
+
+  /** The extension was refused, and so was less of it. True once, while there is something left of what is held: the next one is due when that is used up. */
+  usesRest(emittedTokens: number): boolean {
+    if (this.#isLast || emittedTokens >= this.#heldTokens) return false;
+    this.#isLast = true;
+    this.#next = undefined;
+    this.#isUnderWay = false;
+    return true;
+  }
+
   /** The extension was refused, and not forced. */
   exhausted(): void {
     this.#isExhausted = true;
@@ -75,6 +97,7 @@ export class GrowingHold {
   /** 0 while enough is held. A chunk larger than a slice is caught up with at once. */
   #slice(emittedTokens: number): number {
     let held = this.#heldTokens;
+    if (this.#isLast && emittedTokens < held) return 0;
     while (held < this.#maxTokens && emittedTokens * DUE_DENOMINATOR >= held * DUE_NUMERATOR) {
       held += Math.max(SLICE_TOKENS_MIN, Math.ceil(held / SLICE_SHARE));
     }

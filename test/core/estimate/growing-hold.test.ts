@@ -87,3 +87,27 @@ test("GrowingHold asks for nothing more at the call's own maximum, nor once a li
   cut.exhausted();
   assert.equal(cut.due(1_000), undefined);
 });
+
+test("GrowingHold asks for half of what was refused, under the same step, as long as that is worth it", () => {
+  const hold = new GrowingHold(400, undefined);
+  const due = hold.due(400);
+  assert.deepEqual(due, { step: 1, outputTokens: 200 });
+  const asked: number[] = [];
+  for (let next = hold.smaller(); next !== undefined; next = hold.smaller()) {
+    assert.equal(next.step, 1);
+    asked.push(next.outputTokens);
+  }
+  assert.deepEqual(asked, [100, 50, 25]);
+  hold.extended();
+  assert.equal(hold.heldTokens, 425);
+  assert.equal(hold.due(425)?.step, 2);
+});
+
+test("GrowingHold uses up what is held before a refusal is final", () => {
+  const hold = new GrowingHold(400, undefined);
+  assert.ok(hold.due(370) !== undefined);
+  assert.equal(hold.usesRest(370), true);
+  assert.equal(hold.due(399), undefined);
+  assert.equal(hold.due(400)?.step, 1);
+  assert.equal(hold.usesRest(400), false);
+});
