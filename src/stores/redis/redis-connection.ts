@@ -5,6 +5,7 @@ import type { Telemetry } from "../../ports/telemetry.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
 import { DeadlineQueue } from "./deadline-queue.ts";
 import type { RedisAddress } from "./redis-url.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import type { RedisScript } from "./scripts.ts";
 import { checkServer } from "./server-check.ts";
 
@@ -76,6 +77,7 @@ export class RedisConnection {
   readonly #deadlines: DeadlineQueue;
   readonly #options: RedisConnectionOptions;
   readonly #breakers: readonly CircuitBreaker[];
+  readonly #refusals: RefusalLog;
   readonly #probes: (NodeJS.Timeout | undefined)[] = [];
   #unsubscribe: (() => void) | undefined;
   #unusable: string | undefined;
@@ -84,6 +86,7 @@ export class RedisConnection {
 
   constructor(options: RedisConnectionOptions) {
     this.#options = options;
+    this.#refusals = new RefusalLog(options.telemetry);
     this.#deadlines = new DeadlineQueue(options.deadlineMs);
     this.#breakers = options.probeKeys.map(() => new CircuitBreaker());
     this.#client = connect(options.address);
@@ -134,6 +137,7 @@ export class RedisConnection {
       const fail = (error: Error) => {
         // An answer is an answer, even if it is an error.
         const isAnswer = error instanceof ReplyError;
+        if (isAnswer) this.#refusals.refused(error, performance.now());
         if (isAnswer && breaker.answered()) this.#recovered();
         if (deadline.settled) return;
         deadline.settled = true;

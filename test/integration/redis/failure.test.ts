@@ -148,6 +148,19 @@ describe("RedisLimitStore when Redis fails", () => {
     assert.deepEqual([used, left], [50, 0]);
   });
 
+  test("RedisLimitStore says why Redis refuses its scripts, once for many calls, and goes on when it does not (L12)", async (t) => {
+    const { server, telemetry } = await setUp(t);
+    const gateway = new Gateway(await openAt(t, server.url, telemetry));
+    await gateway.reserve(asks);
+    await server.command("CONFIG", "SET", "maxmemory", "1");
+    for (let i = 0; i < 5; i++) await assertUnavailable(() => gateway.reserve(asks));
+    const said = telemetry.lines.filter((line) => line.includes("Redis refuses to run scripts"));
+    assert.equal(said.length, 1, telemetry.lines.join("\n"));
+    assert.match(said[0], /^warn .*OOM/);
+    await server.command("CONFIG", "SET", "maxmemory", "0");
+    await whenBack(() => gateway.reserve(asks));
+  });
+
   test("RedisLimitStore is unavailable on a read-only replica, and goes on when it is a master again (L12)", async (t) => {
     const { server } = await setUp(t);
     const gateway = new Gateway(await openAt(t, server.url));
