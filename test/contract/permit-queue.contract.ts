@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import type { RoomBounds } from "../../src/core/fairness/permit.ts";
+import { PRIORITIES, type RoomBounds } from "../../src/core/fairness/permit.ts";
 import type { LimitSpec } from "../../src/core/limits/limit-spec.ts";
 import { OperationalError } from "../../src/core/operational-error.ts";
 import type { LimitStore } from "../../src/ports/limit-store.ts";
@@ -311,7 +311,14 @@ export function permitQueueContract(name: string, open: () => Promise<PermitStor
       const all = [await first.waiting({ user: "ben", specs }, bounds)];
       assert.equal(await reason({ user: "ben", specs, part: { bytes: 1_600 } }), "queue_full");
       all.push(await second.waiting({ user: "ben", specs }, bounds));
-      assert.equal(await reason({ user: "ben", specs, part: { bytes: 1 } }), "queue_full");
+      // In whatever priority: a client may lower its own.
+      for (const priority of PRIORITIES) {
+        assert.equal(
+          await reason({ user: "ben", specs, part: { bytes: 1, priority } }),
+          "queue_full",
+          priority,
+        );
+      }
       all.push(await first.waiting({ user: "cat", specs }, bounds));
       assert.equal(await reason({ user: "dan", specs, part: { bytes: 1_600 } }), "queue_full");
       all.push(await second.waiting({ user: "dan", specs }, bounds));

@@ -35,6 +35,18 @@ export class Places {
     return this.#bytes;
   }
 
+  /** What waits of a caller, in whatever priority. */
+  waitingOf(flow: string): { readonly waiting: number; readonly bytes: number } {
+    let waiting = 0;
+    let bytes = 0;
+    for (const order of this.orders) {
+      const known = order.find(flow);
+      waiting += known?.waiting ?? 0;
+      bytes += known?.bytes ?? 0;
+    }
+    return { waiting, bytes };
+  }
+
   /** Infinite where nothing is due. */
   get nextDueMs(): number {
     return Math.min(this.#dueLanes.firstKey, this.#dueContests.firstKey);

@@ -123,7 +123,7 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
     if (attempt === undefined && neverFits(request.subjects))
       attempt = this.#limits.reserve(request, nowMs, false);
     const expectedMs = this.#expected(request, flow, attempt, nowMs, queued, contest);
-    const turned = this.#turned(request, flow, bounds, attempt, expectedMs);
+    const turned = this.#turned(request, bounds, attempt, expectedMs);
     if (turned !== undefined) {
       this.#places.contests.dropIdle(contest);
       const waitMs = turned === "never_fits" ? 0 : Math.max(1, expectedMs);
@@ -259,18 +259,18 @@ export class WaitingRoom<Outcome, Waiter extends Ticket = Ticket> {
   /** Why a call that would wait for so long may not; undefined where it may. */
   #turned(
     request: PermitRequest,
-    flow: Flow,
     bounds: RoomBounds,
     attempt: Attempt<Outcome> | undefined,
     waitMs: number,
   ): Turned | undefined {
     if (attempt?.kind === "never_fits") return "never_fits";
     if (waitMs > request.maxWaitMs || request.maxWaitMs === 0) return "limited";
+    const own = this.#places.waitingOf(request.flow);
     const isFull =
       this.#places.waiting >= bounds.waitingMax ||
-      flow.waiting >= bounds.waitingPerFlowMax ||
+      own.waiting >= bounds.waitingPerFlowMax ||
       this.#places.bytes + request.bytes > bounds.bytesMax ||
-      flow.bytes + request.bytes > bounds.bytesPerFlowMax;
+      own.bytes + request.bytes > bounds.bytesPerFlowMax;
     return isFull ? "queue_full" : undefined;
   }
 }

@@ -68,9 +68,22 @@ do
     waitingMax, waitingPerFlowMax, bytesMax, bytesPerFlowMax, shares[1], shares[2], shares[3], shares[4], neverFits = unpackNumbers('<ddddddddd', text)
   end
 
+  -- What waits of a caller, in whatever priority.
+  local function waitingOf(flow)
+    local waiting, bytes = flow.waiting, flow.bytes
+    for band = 1, #BAND_NAMES do
+      local other = band ~= flow.band and flowOf(flowKey(band, flow.name), band, flow.name)
+      if other then waiting, bytes = waiting + other.waiting, bytes + other.bytes end
+    end
+    return waiting, bytes
+  end
+
   local function isFull(ticket, flow)
-    return room.waiting >= waitingMax or flow.waiting >= waitingPerFlowMax or room.bytes + ticket.bytes > bytesMax
-      or flow.bytes + ticket.bytes > bytesPerFlowMax
+    if room.waiting >= waitingMax or room.bytes + ticket.bytes > bytesMax then return true end
+    -- In a room that is nearly empty nobody can have too much.
+    if room.waiting < waitingPerFlowMax and room.bytes + ticket.bytes <= bytesPerFlowMax then return false end
+    local waiting, bytes = waitingOf(flow)
+    return waiting >= waitingPerFlowMax or bytes + ticket.bytes > bytesPerFlowMax
   end
 
   local isGatewayKnown = false
