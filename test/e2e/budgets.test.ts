@@ -26,6 +26,9 @@ interface Priced {
   readonly nanoUsd: number | undefined;
 }
 
+const searchesIn = (body: string): number =>
+  Number(/"web_search":\s*\{[^}]*"num_requests":\s*(\d+)/.exec(body)?.[1] ?? 0);
+
 /** Calls to the two main providers whose answers have a usage, with what they cost. */
 function pricedRecordings(): readonly Priced[] {
   const rows = allRecordedRows();
@@ -39,7 +42,10 @@ function pricedRecordings(): readonly Priced[] {
     const listed = findProvider({ providerId: provider });
     assert.ok(listed !== undefined);
     const read = extractUsage(listed, { model, usage }, flavor);
-    const result = calcPrice(read.usage, model, { providerId: provider });
+    // OpenAI counts searches beside the usage, where the catalogue does not look.
+    const web_searches = searchesIn(recording.responseBody);
+    const used = web_searches === 0 ? read.usage : { ...read.usage, web_searches };
+    const result = calcPrice(used, model, { providerId: provider });
     const hasPrice = result !== null && result.model_price.input_mtok !== undefined;
     // A sum of doubles: what is less than a ten-thousandth of a nano-dollar is not there.
     const nanoUsd = hasPrice ? Math.ceil(Math.round(result.total_price * NANO * 1e4) / 1e4) : undefined;

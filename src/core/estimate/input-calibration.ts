@@ -137,12 +137,6 @@ export class InputCalibration {
     this.#refit();
   }
 
-  /** Takes the evidence of an earlier life as its own: it is in later snapshots. For the start, once. */
-  restore(snapshots: readonly unknown[]): void {
-    this.#eachKnown(snapshots, (cell, evidence) => cell.restore(evidence));
-    this.#refit();
-  }
-
   /** What has moved by more than 10 % since it was last told, or since long ago; each change once (E7). */
   drift(): readonly CalibrationDrift[] {
     const drifts: CalibrationDrift[] = [];

@@ -99,11 +99,6 @@ export class InputCell {
     else this.#others.set(instance, evidence);
   }
 
-  /** Own evidence of an earlier life. `refit` makes it count. */
-  restore(evidence: Evidence): void {
-    addEvidence(this.#own, evidence, 1);
-  }
-
   /** The change since it was last told, where there is one; asking again tells nothing until the level moves once more. */
   takeChange(): LevelChange | undefined {
     const reference = this.#reference;

@@ -15,7 +15,7 @@ export interface OutputOutcome {
   readonly outputTokens: number;
 }
 
-/** The share of calls that their hold covers, unless configured. */
+/** The share of calls that their hold covers. */
 const COVERAGE_DEFAULT = 0.9;
 /** Beyond the wanted coverage: what is known of a group is a little old and of a little evidence, so that its quantiles fall short by about this much (`bench/holds.ts`). */
 const MARGIN = 0.008;
@@ -213,17 +213,6 @@ export class OutputCalibration {
       groups.push({ path: node.path(), all: node.all.own.packed(SHARED_SCALE), bands });
     }
     return { version: SNAPSHOT_VERSION, revision: this.#observed, groups };
-  }
-
-  /** Takes the evidence of an earlier life as its own: it is in later snapshots. For the start, once. */
-  restore(snapshot: OutputSnapshot): void {
-    for (const { path, all, bands } of snapshot.groups) {
-      const node = this.#tree.at(path);
-      if (node === undefined) continue;
-      node.all.restore(all);
-      for (const { band, counts } of bands) node.bandCell(band).restore(counts);
-    }
-    this.#observed++;
   }
 
   /**

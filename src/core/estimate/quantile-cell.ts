@@ -96,12 +96,6 @@ export class QuantileCell {
     this.#isNew(1);
   }
 
-  /** Takes published evidence as its own. */
-  restore(lengths: PackedLengths): void {
-    this.own.addPacked(lengths, SHARED_SCALE);
-    this.#isNew(Number.POSITIVE_INFINITY);
-  }
-
   /** Replaces what an instance has published for this group; nothing published takes it away. */
   share(instance: string, lengths: PackedLengths | undefined): void {
     const before = this.#contributions.size;

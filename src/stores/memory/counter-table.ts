@@ -148,10 +148,6 @@ export class CounterTable {
     return this.#leases.size;
   }
 
-  endLease(instance: number): void {
-    this.#leases.delete(instance);
-  }
-
   /**
    * Looks at the next part of the table and drops what has expired. Called regularly, it keeps memory in proportion to what counts (L10).
    * Returns how many open reservations were given up.

@@ -340,24 +340,6 @@ describe("InputCalibration shared", () => {
     );
   });
 
-  test("knows after a restart, and in a new gateway, what was known before (E1)", () => {
-    fc.assert(
-      fc.property(history, (history) => {
-        const before = lived(history);
-        const restarted = new InputCalibration();
-        restarted.restore(sent(before));
-        const gateway = new InputCalibration();
-        gateway.absorb("before", sent(before));
-        assertAlike(answers(restarted), answers(gateway));
-        assert.deepEqual(
-          new Set(sent(restarted).map((entry) => JSON.stringify(entry))),
-          new Set(sent(before).map((entry) => JSON.stringify(entry))),
-        );
-      }),
-      runs(100),
-    );
-  });
-
   test("leaves out what it does not understand, and stays as it was (X3)", () => {
     const calibration = lived([["gpt-4o", undefined, "chat_completions/text", 100, 150]]);
     calibration.absorb("x", []);

@@ -299,15 +299,14 @@ test("OutputCalibration absorbs instances in any order, and each once, however o
   );
 });
 
-test("OutputCalibration takes up after a restart where its last life stood, and passes that on", () => {
+test("OutputCalibration takes up after a restart where its last life stood", () => {
   const before = fed(Array.from({ length: 1_000 }, (_, i) => 50 + (i % 100)));
   const saved = parseOutputSnapshot(JSON.parse(JSON.stringify(before.snapshot())));
   assert.ok(saved !== undefined);
   const after = new OutputCalibration();
-  after.restore(saved);
+  after.absorb("before", saved);
   const [was, is] = [before.expect(GROUP, CALL) ?? 0, after.expect(GROUP, CALL) ?? 0];
   assert.ok(Math.abs(was - is) <= 0.1 * was, `${was} and ${is}`);
-  assert.deepEqual(new Set(after.snapshot().groups), new Set(saved.groups));
 });
 
 test("OutputCalibration knows what another instance has seen until it is told to forget it", () => {
