@@ -442,7 +442,7 @@ describe("the waiting room in Redis", () => {
         }
       }),
       // Shrinking a long history would take longer than reading it.
-      { ...runs(60), endOnFailure: true },
+      { ...runs(40), endOnFailure: true },
     );
     assert.ok(served > 0, "nobody was ever served after a wait");
   });
