@@ -11,6 +11,9 @@ type Package = typeof import("@pydantic/genai-prices");
 
 const requirePackage = createRequire(import.meta.url);
 
+/** What counts where a file of prices cannot be used: the package keeps what it was given last, for the whole process. */
+let inForce: "the built-in ones" | "those read before" = "the built-in ones";
+
 /** The package: 30 ms to load, so only where prices are needed. */
 export const loadPackage = (): Package => requirePackage("@pydantic/genai-prices") as Package;
 
@@ -105,7 +108,10 @@ export class GenaiPriceCatalogue implements PriceCatalogue {
     const loaded = loadPackage();
     this.#package = loaded;
     const newer = this.#readFile();
-    if (newer !== undefined) loaded.updatePrices(({ setProviderData }) => setProviderData([...newer]));
+    if (newer !== undefined) {
+      loaded.updatePrices(({ setProviderData }) => setProviderData([...newer]));
+      inForce = "those read before";
+    }
     return loaded;
   }
 
@@ -117,7 +123,7 @@ export class GenaiPriceCatalogue implements PriceCatalogue {
       text = readFileSync(file, "utf8");
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
-        telemetry.log("warn", "the downloaded prices cannot be read; the built-in ones are used", {
+        telemetry.log("warn", `the downloaded prices cannot be read; ${inForce} are used`, {
           file,
           error: String(error),
         });
@@ -126,7 +132,7 @@ export class GenaiPriceCatalogue implements PriceCatalogue {
     }
     const parsed = parseCatalogueFile(text, packageVersion());
     if (parsed.kind === "invalid") {
-      telemetry.log("warn", `the downloaded prices are not used: ${parsed.reason}`, { file });
+      telemetry.log("warn", `the downloaded prices are not used, but ${inForce}: ${parsed.reason}`, { file });
       return undefined;
     }
     telemetry.log("info", "prices as downloaded", { file, fetchedAt: parsed.fetchedAt });

@@ -183,7 +183,7 @@ describe("a downloaded catalogue", () => {
     writeFileSync(file, text("0.0.1"));
     const old = catalogueOf({}, file);
     assert.equal(inputRate(old.catalogue, "openai", "gpt-4o-mini"), rateOfUsd(0.15));
-    assert.match(old.telemetry.lines.join("\n"), /not used: .*0\.0\.1/);
+    assert.match(old.telemetry.lines.join("\n"), /not used, but the built-in ones: .*0\.0\.1/);
     writeFileSync(file, "{");
     assert.equal(inputRate(catalogueOf({}, file).catalogue, "openai", "gpt-4o-mini"), rateOfUsd(0.15));
     assert.equal(parseCatalogueFile("[]", packageVersion()).kind, "invalid");
@@ -191,5 +191,10 @@ describe("a downloaded catalogue", () => {
     const { catalogue } = catalogueOf({}, file);
     assert.equal(inputRate(catalogue, "openai", "gpt-4o-mini"), rateOfUsd(9));
     assert.equal(inputRate(catalogue, "openai", "gpt-4o-mini", "2027-01-01"), rateOfUsd(8));
+    // The package keeps for the whole process what it was given: the log says so.
+    writeFileSync(file, "{");
+    const broken = catalogueOf({}, file);
+    assert.equal(inputRate(broken.catalogue, "openai", "gpt-4o-mini"), rateOfUsd(9));
+    assert.match(broken.telemetry.lines.join("\n"), /not used, but those read before/);
   });
 });
