@@ -44,12 +44,12 @@ export class Claims {
     }
   }
 
-  /** What was claimed is done, as the settlement says. Rejects for no failure of the store. */
+  /** What was claimed is done, as the settlement says. Never rejects because the store fails. */
   settle(request: SettleRequest): Promise<void> {
     return this.#pending.carryOut({ step: "settle", request });
   }
 
-  /** What was claimed is for others to take. Rejects for no failure of the store. */
+  /** What was claimed is for others to take. Never rejects because the store fails. */
   release(request: ReleaseRequest): Promise<void> {
     return this.#pending.carryOut({ step: "release", request });
   }

@@ -4,7 +4,7 @@ import type { LimitStore, ReservationId } from "../ports/limit-store.ts";
 
 /** How long a dead gateway's concurrency stays taken (L9). */
 export const LEASE_MS = 30_000;
-/** So that other gateways are known soon, with whom limits are shared out while the store is away, and a lease that the store has lost is had again soon. */
+/** Often enough that gateways learn of each other within seconds (they share limits out while the store is away), and renew a lease that the store has lost. */
 const BEAT_MS = LEASE_MS / 10;
 /** While the store is away: soon enough that nobody notices that it is back. And once after the start, to learn of gateways that started together. */
 const RETRY_MS = 1_000;

@@ -35,7 +35,7 @@ export class PendingSteps {
     return this.#pending.size;
   }
 
-  /** Carries out a step now, or keeps it where the store does not answer. Rejects for no failure of the store. */
+  /** Carries out a step now, or keeps it where the store does not answer. Never rejects because the store fails. */
   async carryOut(pending: PendingStep): Promise<void> {
     try {
       await this.#carryOut(pending);

@@ -4,7 +4,7 @@ import type { RawHeaders } from "../ports/provider-format.ts";
 import type { ClientResponse } from "./http-server/client-call.ts";
 import { KeepaliveResponse } from "./keepalive-response.ts";
 
-/** What a client's patience is not tried by: an answer this late is nothing unusual. */
+/** How long a client hears nothing before the first comment. Providers themselves are often silent for this long. */
 const SILENT_MS = 3_000;
 /** Proxies and load balancers give up on a connection that is silent for a minute, some for half of that. */
 const COMMENT_MS = 10_000;

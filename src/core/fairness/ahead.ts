@@ -18,7 +18,7 @@ export function asksForLess({ subjects }: PermitRequest, other: PermitRequest, k
   return false;
 }
 
-/** Of what waits in a band, the part that a flow of `weight` finds in front of its own `own`: while that is served, the others get their shares too. */
+/** How much of what waits in a band is served before a flow of `weight` has had `own` and `need`: the others get their shares meanwhile. */
 function turnsAhead(own: number, need: number, waiting: number, weights: number, weight: number): number {
   return Math.max(own, Math.min(waiting, (own + need) * (weights / weight) - need));
 }

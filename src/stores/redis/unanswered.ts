@@ -13,8 +13,8 @@ interface Kept<Step> {
 }
 
 /**
- * Steps of which nobody knows whether Redis has done them, since the answer was lost, and which must not stay as they are: made good as soon as it answers. By the name
- * of their reservation. Time is `performance.now`.
+ * Steps whose answer was lost: nobody knows whether Redis has done them. Each is repeated or undone (`makeGood`) as soon as Redis answers. By the name of their
+ * reservation. Time is `performance.now`.
  */
 export class Unanswered<Step> {
   readonly #makeGood: (step: Step) => Promise<boolean>;
