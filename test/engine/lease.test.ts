@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { OperationalError } from "../../src/core/operational-error.ts";
 import { Lease } from "../../src/engine/lease.ts";
 import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -34,4 +35,41 @@ test("Lease asks for 30 s at the most, and renews them before they are over thou
     if (third !== undefined)
       assert.ok(third.atMs - atMs <= leaseMs, `the third beat after ${third.atMs - atMs} ms`);
   }
+});
+
+test("Lease goes on under a new name once it could not be renewed for as long as it lasts, and under the old one before (L9)", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const clock = new ManualClock();
+  const store = new MemoryLimitStore(clock);
+  t.after(() => store.close());
+  let isAway = false;
+  t.mock.method(store, "beat", async () => {
+    if (isAway) throw new OperationalError("store_unavailable", "away");
+    return 1;
+  });
+  const lease = new Lease(store, clock);
+  t.after(() => lease.stop());
+  await lease.start();
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 100) {
+      clock.advance(100);
+      t.mock.timers.tick(100);
+      for (let i = 0; i < 5; i++) await undefined;
+    }
+  };
+  /** Away for so long; the name and the number before and after. */
+  const away = async (ms: number) => {
+    await pass(5_000);
+    const before = lease.nextId();
+    isAway = true;
+    await pass(ms);
+    isAway = false;
+    await pass(5_000);
+    return [before, lease.nextId()];
+  };
+  const [before, after] = await away(LEASE_MS_MAX - 5_000);
+  assert.deepEqual(after, { instance: before.instance, sequence: before.sequence + 1 });
+  const [old, renamed] = await away(LEASE_MS_MAX + 5_000);
+  assert.notEqual(renamed.instance, old.instance);
+  assert.equal(renamed.sequence, 1);
 });
