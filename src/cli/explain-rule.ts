@@ -46,7 +46,8 @@ function weightsText({ meter, weights }: LimitRule): string | undefined {
 
 const RESERVE: Readonly<Record<LimitRule["reserve"], string | undefined>> = {
   expected: undefined,
-  worst_case: "the most that a call lets the model write is held before it, and what is expected where it names no maximum",
+  worst_case:
+    "the most that a call lets the model write is held before it, and what is expected where it names no maximum",
   none: "charged after the call",
 };
 
