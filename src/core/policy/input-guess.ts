@@ -1,10 +1,7 @@
 import type { ModelPrice } from "../price/model-price.ts";
 import type { CompiledRule } from "./compiled-policy.ts";
-import { heldPrice } from "./output-guess.ts";
+import { GUESS_SHARE, heldPrice } from "./output-guess.ts";
 import { amountOf } from "./rule-amount.ts";
-
-/** Of a limit that learned input may take where all of it would not fit: as what is guessed of the output, see `guessedOutput`. */
-const GUESS_SHARE = 10;
 
 /**
  * What calls like this one have used never makes it too large for a limit that what is read in its body fits (E5): whoever is under such a limit cannot have made

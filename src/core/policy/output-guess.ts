@@ -12,7 +12,7 @@ export const heldPrice = ({ rule }: CompiledRule, price: ModelPrice | undefined)
  * Of a limit that a call of which nothing is known may take with its output. A tenth leaves room for ten such calls: were a guess as large as
  * the limit, the first call would be admitted and the second refused, however little the first really used.
  */
-const GUESS_SHARE = 10;
+export const GUESS_SHARE = 10;
 
 /** Whether, and how far, output beside the input fits an amount of the rule's meter: `guess` or more where that does, else the most that does. */
 export function roomFor(
