@@ -48,8 +48,8 @@ const JSON_TYPE = /[/+]json\b/i;
  * reservation is settled or released exactly once.
  *
  * waiting ─ head ─▶ relaying ─ end ─▶ done. From `waiting` and `relaying` the client may go: with `abort` the provider is told to
- * stop and the call is done, unless it has written all of its answer and only the usage is still to come; with `drain` it goes on to its end, for the exact usage, without a reader. A provider that fails
- * before the head is a 502; after it, a cut answer.
+ * stop and the call is done, unless it has written all of its answer and only the usage is still to come; with `drain` it goes on to its end, for the
+ * exact usage, without a reader. A provider that fails before the head is a 502; after it, a cut answer.
  *
  * The head of an answer that is no stream waits for the body, within bounds, where what the call costs is to stand in it.
  */
