@@ -1,7 +1,10 @@
 // Runs every test with node's own runner. Arguments are files or flags for the runner, e.g. `npm test -- test/simulation`.
 import { spawnSync } from "node:child_process";
 import { globSync, statSync } from "node:fs";
-import { argv, execPath, exit } from "node:process";
+import { argv, env, execPath, exit } from "node:process";
+
+/** All files together, where a file's own deadline does not come about since its process does nothing but compute. */
+const RUN_MS_MAX = 2_400_000 * Number(env.SLUICE_RUNS ?? 1);
 
 const given = argv.slice(2);
 const flags = given.filter((arg) => arg.startsWith("-"));
@@ -15,7 +18,14 @@ if (files.length === 0) {
 }
 const { status } = spawnSync(
   execPath,
-  ["--disable-warning=ExperimentalWarning", "--test", "--test-timeout=120000", ...flags, ...files],
-  { stdio: "inherit" },
+  [
+    "--disable-warning=ExperimentalWarning",
+    "--import=./scripts/support/test-file-deadline.ts",
+    "--test",
+    "--test-timeout=120000",
+    ...flags,
+    ...files,
+  ],
+  { stdio: "inherit", timeout: RUN_MS_MAX },
 );
 exit(status ?? 1);

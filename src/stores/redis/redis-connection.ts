@@ -15,6 +15,8 @@ const RECONNECT_MS = 100;
 const PROBE_MS = 100;
 /** A connection that stays silent for this long although an answer is due is given up for a new one: the network may have lost it. */
 const SILENCE_MS_MAX = 2_000;
+/** How often a cluster is asked who owns its slots: they move in a failover, and calls that go to the old owner fail. */
+const SLOTS_REFRESH_MS = 2_000;
 /** Whether a caller tries again is for the caller to decide. */
 const RETRY_AFTER_MS = 1_000;
 
@@ -46,8 +48,6 @@ function connect(address: RedisAddress): Redis | Cluster {
     lazyConnect: true,
     clusterRetryStrategy: () => RECONNECT_MS,
     slotsRefreshTimeout: SILENCE_MS_MAX,
-    // Slots move in a failover, and calls that go to the old owner fail.
-    slotsRefreshInterval: SILENCE_MS_MAX,
     redisOptions: {
       ...CONNECTION,
       ...(username === undefined ? {} : { username }),
@@ -79,6 +79,7 @@ export class RedisConnection {
   readonly #breakers: readonly CircuitBreaker[];
   readonly #refusals: RefusalLog;
   readonly #probes: (NodeJS.Timeout | undefined)[] = [];
+  readonly #slotsRefresh: NodeJS.Timeout | undefined;
   #unsubscribe: (() => void) | undefined;
   #unusable: string | undefined;
   #closed = false;
@@ -94,6 +95,7 @@ export class RedisConnection {
     this.#client.on("error", (error: Error) => this.#lost(error));
     this.#client.on("close", () => this.#lost(undefined));
     this.#client.on("ready", () => this.#ready());
+    this.#slotsRefresh = refreshSlots(this.#client);
   }
 
   get isCluster(): boolean {
@@ -194,6 +196,7 @@ export class RedisConnection {
     this.#unsubscribe?.();
     this.#closed = true;
     for (const probe of this.#probes) clearTimeout(probe);
+    clearInterval(this.#slotsRefresh);
     this.#client.disconnect();
   }
 
@@ -256,6 +259,18 @@ export class RedisConnection {
       },
     );
   }
+}
+
+/**
+ * Not by the client's own `slotsRefreshInterval`: that begins anew after a `disconnect` that comes while the slots are asked for, and
+ * then never ends, nor does the process.
+ */
+function refreshSlots(client: Redis | Cluster): NodeJS.Timeout | undefined {
+  if (!("nodes" in client)) return undefined;
+  const refresh = () => {
+    if (client.status === "ready") client.refreshSlotsCache();
+  };
+  return setInterval(refresh, SLOTS_REFRESH_MS).unref();
 }
 
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
