@@ -68,18 +68,7 @@ async function openStore(settings: Settings, telemetry: Telemetry): Promise<Stor
       const { openRedisLimitStore } = await import("./stores/redis/open-redis-limit-store.ts");
       return openRedisLimitStore({ url: store.url.reveal(), telemetry });
     }
-    case "redis_cluster": {
-      const { openRedisLimitStore } = await import("./stores/redis/open-redis-limit-store.ts");
-      return openRedisLimitStore({ url: clusterUrl(store), telemetry });
-    }
   }
-}
-
-function clusterUrl(store: Extract<Settings["store"], { kind: "redis_cluster" }>): string {
-  const nodes = store.nodes.map(({ host, port }) => `${host}:${port}`).join(",");
-  const password = store.password === undefined ? "" : `:${encodeURIComponent(store.password.reveal())}`;
-  const login = store.username === undefined && password === "" ? "" : `${store.username ?? ""}${password}@`;
-  return `redis-cluster://${login}${nodes}`;
 }
 
 function providerRoute({ name, format, baseUrl, accounts }: ProviderSettings): ProviderRoute {

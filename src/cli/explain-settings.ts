@@ -10,6 +10,9 @@ import { explainRule } from "./explain-rule.ts";
 
 const addressText = ({ host, port }: ListenAddress) => `${host.includes(":") ? `[${host}]` : host}:${port}`;
 
+/** No script of Redis sees several realms at once, and a queue over all of them would need one. */
+const NO_WAITING = ", spread over several hash tags: calls over a limit are refused instead of waiting";
+
 function storeText(store: StoreSettings): string {
   switch (store.kind) {
     case "memory":
@@ -20,9 +23,7 @@ function storeText(store: StoreSettings): string {
       return `in ${store.directory}: what is counted survives ${survived}`;
     }
     case "redis":
-      return `in Redis at ${store.shown}`;
-    case "redis_cluster":
-      return `in the Redis cluster at ${store.shown}`;
+      return `in Redis at ${store.shown}${store.realms === 1 ? "" : NO_WAITING}`;
   }
 }
 

@@ -6,14 +6,8 @@ export type StoreSettings =
   | { readonly kind: "memory" }
   /** `durability`: whether what is acknowledged survives the death of the process, or of the machine too (an fsync each time). */
   | { readonly kind: "embedded"; readonly directory: string; readonly durability: "process" | "machine" }
-  | { readonly kind: "redis"; readonly url: Secret; readonly shown: string }
-  | {
-      readonly kind: "redis_cluster";
-      readonly nodes: readonly { readonly host: string; readonly port: number }[];
-      readonly username: string | undefined;
-      readonly password: Secret | undefined;
-      readonly shown: string;
-    };
+  /** One server or a cluster: the URL tells. `realms`: over how many hash tags its keys are spread. */
+  | { readonly kind: "redis"; readonly url: Secret; readonly shown: string; readonly realms: number };
 
 export type JobsSettings =
   | { readonly kind: "embedded" }
@@ -28,12 +22,13 @@ export interface ListenAddress {
 export const LISTEN_ALLOWED =
   "HOST:PORT, :PORT (all interfaces) or a port (on 127.0.0.1), with a port from 0 to 65535";
 export const STORE_ALLOWED =
-  "memory:, embedded:DIR, redis://HOST:PORT/DB, rediss://… or redis-cluster://HOST:PORT,HOST:PORT";
+  "memory:, embedded:DIR, redis://HOST:PORT/DB, rediss://… or redis-cluster://HOST:PORT,HOST:PORT[?realms=N&tls=true]";
 export const JOBS_ALLOWED = "embedded, amqp://USER:PASSWORD@HOST/VHOST (or amqps://), celery+amqp://…";
 export const URL_ALLOWED = "an http:// or https:// URL without user, query or fragment";
 
 const PORT_MAX = 65_535;
-const REDIS_PORT = 6_379;
+/** Slots of a cluster are 16,384; with more hash tags than these a heartbeat would touch more keys than calls do. */
+const REALMS_MAX = 256;
 
 /** `undefined` for what is not an address. */
 export function parseListen(value: string | number): ListenAddress | undefined {
@@ -68,30 +63,34 @@ export function parseStore(text: string, baseDirectory: string): StoreSettings |
   const url = parsedUrl(text);
   if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === "") return undefined;
   if (!/^\/?\d*$/.test(url.pathname)) return undefined;
-  return { kind: "redis", url: new Secret(text), shown: shownUrl(url) };
+  const realms = realmsOf(url.searchParams);
+  return isRealms(realms)
+    ? { kind: "redis", url: new Secret(text), shown: shownUrl(url), realms: Number(realms) }
+    : undefined;
 }
 
-/** `[USER:PASSWORD@]HOST[:PORT],…` */
+const CLUSTER_NODE = /^(?:[^:[\]/\s?#]+|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?$/;
+/** `[USER:PASSWORD@]HOST[:PORT],…[?realms=N&tls=true]` behind `redis-cluster://`. */
 function parseCluster(text: string): StoreSettings | undefined {
   const at = text.lastIndexOf("@");
-  const login = at === -1 ? undefined : parsedUrl(`redis://${text.slice(0, at)}@host`);
-  if (at !== -1 && login === undefined) return undefined;
-  const nodes = [];
-  for (const node of text
-    .slice(at + 1)
-    .replace(/\/$/, "")
-    .split(",")) {
-    const match = /^([^:[\]/\s?#]+|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?$/.exec(node);
-    if (match === null || Number(match[2] ?? 0) > PORT_MAX) return undefined;
-    nodes.push({ host: match[1].replace(/^\[|\]$/g, ""), port: Number(match[2] ?? REDIS_PORT) });
-  }
-  return {
-    kind: "redis_cluster",
-    nodes,
-    username: login?.username ? decodeURIComponent(login.username) : undefined,
-    password: login?.password ? new Secret(decodeURIComponent(login.password)) : undefined,
-    shown: `redis-cluster://${nodes.map(({ host, port }) => `${host}:${port}`).join(",")}`,
-  };
+  if (at !== -1 && parsedUrl(`redis://${text.slice(0, at)}@host`) === undefined) return undefined;
+  const [hosts, query = "", ...more] = text.slice(at + 1).split("?");
+  const nodes = hosts.replace(/\/$/, "").split(",");
+  if (more.length > 0 || !nodes.every(isClusterNode)) return undefined;
+  const options = new URLSearchParams(query);
+  const realms = realmsOf(options);
+  if (!isRealms(realms) || !["true", "false"].includes(options.get("tls") ?? "false")) return undefined;
+  if (![...options.keys()].every((name) => name === "realms" || name === "tls")) return undefined;
+  const shown = `redis-cluster://${nodes.join(",")}${query === "" ? "" : `?${query}`}`;
+  return { kind: "redis", url: new Secret(`redis-cluster://${text}`), shown, realms: Number(realms) };
+}
+
+const realmsOf = (options: URLSearchParams): string => options.get("realms") ?? "1";
+const isRealms = (text: string): boolean => /^[1-9]\d*$/.test(text) && Number(text) <= REALMS_MAX;
+
+function isClusterNode(text: string): boolean {
+  const match = CLUSTER_NODE.exec(text);
+  return match !== null && Number(match[1] ?? 0) <= PORT_MAX;
 }
 
 export function parseJobs(text: string): JobsSettings | undefined {

@@ -67,6 +67,31 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
     assert.match(stdout, /hasty: .*is refused at once/);
   });
 
+  test("check says of a cluster spread over several hash tags that no call waits there", async () => {
+    const of = (query: string) =>
+      run([
+        "check",
+        fileOf(
+          "cluster.yaml",
+          `
+store: redis-cluster://sluice:Hush-store@[::1]:7000,b:7001${query}
+providers: { openai: { accounts: [{ name: main, key: "${KEYS.OPENAI_API_KEY}" }] } }
+plans: { a: {} }
+`,
+        ),
+      ]);
+    const spread = await of("?realms=8&tls=true");
+    assert.match(
+      spread.stdout,
+      /counts in Redis at redis-cluster:\/\/\[::1\]:7000,b:7001\?realms=8&tls=true, .*refused instead of waiting/,
+    );
+    assert.doesNotMatch(spread.stdout + spread.stderr, /Hush/);
+    assert.doesNotMatch((await of("")).stdout, /instead of waiting/);
+    const misspelt = await of("?relams=8");
+    assert.equal(misspelt.code, 1);
+    assert.match(misspelt.stderr, /cluster\.yaml:2:8: store: .*\?realms=N&tls=true/);
+  });
+
   test("check does not say of a limit in shadow mode that it refuses anything", async () => {
     const file = fileOf(
       "shadow.yaml",

@@ -56,27 +56,33 @@ test("parseStore reads every kind of store, and shows no password (X1)", () => {
   });
   const redis = parseStore("rediss://u:hush@h:1/2", "/x");
   assert.ok(redis?.kind === "redis");
+  assert.equal(redis.realms, 1);
   assert.equal(redis.shown, "rediss://h:1/2");
   assert.equal(redis.url.reveal(), "rediss://u:hush@h:1/2");
-  const cluster = parseStore("redis-cluster://u:hu%40sh@a:1,b,[::1]:2", "/x");
-  assert.ok(cluster?.kind === "redis_cluster");
-  assert.deepEqual(cluster.nodes, [
-    { host: "a", port: 1 },
-    { host: "b", port: 6379 },
-    { host: "::1", port: 2 },
-  ]);
-  assert.equal(cluster.password?.reveal(), "hu@sh");
-  assert.doesNotMatch(JSON.stringify([redis, cluster]), /hush|hu@sh/);
+  const cluster = parseStore("redis-cluster://u:hu%40sh@a:1,b,[::1]:2?realms=8&tls=true", "/x");
+  assert.ok(cluster?.kind === "redis");
+  assert.equal(cluster.realms, 8);
+  assert.equal(cluster.shown, "redis-cluster://a:1,b,[::1]:2?realms=8&tls=true");
+  assert.equal(cluster.url.reveal(), "redis-cluster://u:hu%40sh@a:1,b,[::1]:2?realms=8&tls=true");
+  assert.doesNotMatch(JSON.stringify([redis, cluster]), /hush|hu@sh|hu%40sh/);
   for (const text of [
     "",
     "embedded:",
     "redis:",
     "redis://",
     "redis://h/x",
+    "redis://h?realms=0",
     "mysql://h",
     "embedded:a?b",
     "redis-cluster://",
     "redis-cluster://a:99999",
+    "redis-cluster://a,",
+    "redis-cluster://a?realms=0",
+    "redis-cluster://a?realms=257",
+    "redis-cluster://a?realms=8x",
+    "redis-cluster://a?tls=yes",
+    "redis-cluster://a?relams=8",
+    "redis-cluster://a?realms=8?tls=true",
   ]) {
     assert.equal(parseStore(text, "/x"), undefined, text);
   }
