@@ -88,7 +88,7 @@ plans: { a: {} }
     assert.doesNotMatch(spread.stdout + spread.stderr, /Hush/);
     assert.doesNotMatch((await of("")).stdout, /instead of waiting/);
     const misspelt = await of("?relams=8");
-    assert.equal(misspelt.code, 1);
+    assert.equal(misspelt.code, 2);
     assert.match(misspelt.stderr, /cluster\.yaml:2:8: store: .*\?realms=N&tls=true/);
   });
 
