@@ -1,7 +1,7 @@
 /**
  * How long until Sluice answers: from the start of `sluice serve` on the embedded store, with a thousand keys in its configuration, to the first answered
  * call through it, on one core. TypeScript is run as it is, as in a clone; the files are in the system's cache after the first round, as after an
- * installation.
+ * installation, and so is what Node has compiled, which `npm start` keeps.
  */
 import type { Benchmark, Figure, RunOptions } from "./benchmark.ts";
 import { chatAnswerBody, chatRequestBody, keyOf } from "./support/chat-call.ts";

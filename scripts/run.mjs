@@ -72,6 +72,8 @@ const bin = (name) => {
   return join(ROOT, "node_modules", name, entry);
 };
 
+/** What Node compiles is kept for the next start, where a file has not changed since. The same place as in src/cli/compile-cache.ts. */
+const COMPILED = join(ROOT, "node_modules", ".cache", "sluice-compiled");
 const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 
 /** Each command is a list of steps; a step is the argument list of one run of Node. */
@@ -94,7 +96,11 @@ async function run(node, args, cwd) {
   const child = spawn(node, [...NODE_FLAGS, ...args], {
     cwd,
     stdio: "inherit",
-    env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}` },
+    env: {
+      NODE_COMPILE_CACHE: COMPILED,
+      ...process.env,
+      PATH: `${dirname(node)}:${process.env.PATH}`,
+    },
   });
   // A terminal signals the whole group; a supervisor signals only this process, which hands it on.
   const handOn = (signal) => child.kill(signal);

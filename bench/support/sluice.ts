@@ -42,6 +42,8 @@ ${keys.join("\n")}
 `;
 }
 
+/** As scripts/run.mjs sets it. */
+const COMPILED = fileURLToPath(new URL("../../node_modules/.cache/sluice-compiled", import.meta.url));
 const CLI = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 /** The store in a configuration's words; an embedded one is in a new temporary directory. */
@@ -52,7 +54,9 @@ export async function startSluice(core: number, providerPort: number, store: str
   const port = await freePort();
   const file = join(temporaryDirectory("sluice"), "sluice.yaml");
   writeFileSync(file, configuration(port, providerPort, store));
-  const process = startPinned(core, [...NODE, CLI, "serve", "--config", file]);
+  const process = startPinned(core, [...NODE, CLI, "serve", "--config", file], {
+    NODE_COMPILE_CACHE: COMPILED,
+  });
   await untilListening(port, process);
   return { port, process };
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import "./compile-cache.ts";
 import { createRequire } from "node:module";
 import { Command, Option } from "commander";
 
