@@ -48,7 +48,8 @@ export function limitsAnswer(
     priority,
     position,
     waited_ms: Math.round(waitedMs),
-    expected_ms: Math.round(expectedMs),
+    // A call that could go now does not wait: nobody can tell, as of places while none has been given back yet.
+    expected_ms: expectedMs > 0 ? Math.ceil(expectedMs) : null,
   }));
   const { user, plan } = caller;
   return ownAnswer(200, { user, plan, limits, waiting, waiting_total: waitingCalls.total }, requestId);

@@ -44,6 +44,18 @@ async function start(t: TestContext, yaml: string, options: Partial<GatewayTestO
   return { ...under, under, hold, waits, close };
 }
 
+test("a call that waits for a place is not told that it goes at once where nobody knows how long calls take", async (t) => {
+  const { url, hold, waits } = await start(t, plan(ONE_AT_A_TIME));
+  const held = await hold("key-of-ann");
+  const waiting = openChat(url, "key-of-ann");
+  await waits("key-of-ann", 1);
+  const [shown] = await waitingOf(url, "key-of-ann");
+  assert.equal(shown.position, 1);
+  assert.equal(shown.expected_ms, null);
+  waiting.destroy();
+  held.destroy();
+});
+
 /** A rolling window in which a second call waits for about 100 seconds. */
 const SLOW = "{ meter: requests, limit: 1, per: 100s }";
 
@@ -54,6 +66,7 @@ for (const store of ["memory:", "embedded:./state"]) {
     const raised = chatCall(url, "key-of-ann");
     await waits("key-of-ann", 1);
     const [shown] = await waitingOf(url, "key-of-ann");
+    assert.ok(shown.expected_ms !== null, "a window tells when it has room again");
     assert.ok(shown.expected_ms > 80_000 && shown.expected_ms <= 110_000, JSON.stringify(shown));
     // Something else changes: nobody's turn has come.
     reload(`${plan(SLOW, PATIENT)}\naliases: { a: b }`);

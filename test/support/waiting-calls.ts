@@ -6,7 +6,7 @@ export interface ShownWaiting {
   readonly priority: string;
   readonly position: number;
   readonly waited_ms: number;
-  readonly expected_ms: number;
+  readonly expected_ms: number | null;
 }
 
 export const chatBody = (content: string, part: Readonly<Record<string, unknown>> = {}) => ({
