@@ -15,6 +15,7 @@ import { formatUsd } from "../core/price/usd.ts";
 import { silentTelemetry } from "../ports/telemetry.ts";
 import { GenaiPriceCatalogue } from "../prices/genai-price-catalogue.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
+import { say } from "./say.ts";
 
 export interface EstimateFlags {
   readonly config?: string;
@@ -140,7 +141,8 @@ export async function estimate(file: string, flags: EstimateFlags): Promise<numb
       costNanoUsd,
       holds,
     };
-    process.stdout.write(flags.json === true ? `${asJson(result)}\n` : asText(result, flags.plan));
+    if (flags.json === true) process.stdout.write(`${asJson(result)}\n`);
+    else say(asText(result, flags.plan));
     return EXIT_CODE.ok;
   } catch (error) {
     if (!(error instanceof OperationalError)) throw error;

@@ -1,3 +1,4 @@
+import { complain } from "./say.ts";
 /** What scripts can go by. */
 export const EXIT_CODE = {
   ok: 0,
@@ -9,6 +10,6 @@ export const EXIT_CODE = {
 
 /** An error for people: one sentence or several, no stack. */
 export function fail(message: string, code: number = EXIT_CODE.failed): never {
-  process.stderr.write(`${message}\n`);
+  complain(`${message}\n`);
   process.exit(code);
 }

@@ -13,6 +13,7 @@ import { unbilledFields } from "../prices/read-price-list.ts";
 import { updateCatalogue } from "../prices/update-catalogue.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
 import { explainRates } from "./explain-price.ts";
+import { complain, say } from "./say.ts";
 
 export interface ShowFlags {
   readonly config?: string;
@@ -43,7 +44,7 @@ const fileOf = (settings: Settings | undefined) => settings?.pricesFile ?? join(
 const telemetry: Telemetry = {
   ...silentTelemetry,
   log: (level, message) => {
-    if (level !== "info") process.stderr.write(`${message}\n`);
+    if (level !== "info") complain(`${message}\n`);
   },
 };
 
@@ -203,11 +204,10 @@ export async function showPrices(model: string, flags: ShowFlags): Promise<numbe
   const shown = shownPrices(model, flags.provider, settings);
   if (flags.json === true)
     process.stdout.write(`${JSON.stringify({ model, prices: shown.map(showJson) })}\n`);
-  else if (shown.length > 0)
-    process.stdout.write(`${shown.map((one) => showText(model, one)).join("\n\n")}\n`);
+  else if (shown.length > 0) say(`${shown.map((one) => showText(model, one)).join("\n\n")}\n`);
   else {
     const whose = flags.provider === undefined ? "" : ` of ${flags.provider}`;
-    process.stderr.write(
+    complain(
       `nobody knows a price of ${model}${whose}; give one under \`prices\` in the configuration, or say what unknown models cost (\`unknown_price\`)\n`,
     );
   }
@@ -225,13 +225,13 @@ export async function updatePrices(flags: UpdateFlags): Promise<number> {
   if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...outcome, file })}\n`);
   if (outcome.kind === "failed") {
     if (flags.json !== true) {
-      process.stderr.write(`the prices could not be updated, and stay as they were: ${outcome.reason}\n`);
+      complain(`the prices could not be updated, and stay as they were: ${outcome.reason}\n`);
     }
     return EXIT_CODE.failed;
   }
   if (flags.json !== true) {
     const { providers, models, added, changed } = outcome;
-    process.stdout.write(
+    say(
       `${file}: ${models} models of ${providers} providers; ${added} new and ${changed} with other prices than the built-in list\n` +
         "A gateway that runs takes them when its configuration changes, or when it starts again.\n",
     );
