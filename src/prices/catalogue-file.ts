@@ -1,4 +1,5 @@
 import type { Provider } from "@pydantic/genai-prices";
+import { isQuickPattern } from "./quick-pattern.ts";
 import { readPriceList } from "./read-price-list.ts";
 
 /** What `sluice prices update` writes. */
@@ -20,8 +21,6 @@ export type ParsedCatalogue =
 const MODELS_MIN = 100;
 /** Providers without which nobody's budget would work. */
 const NEEDED_PROVIDERS = ["openai", "anthropic"];
-/** Patterns are tried on models' names that come from callers. */
-const PATTERN_LENGTH_MAX = 300;
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
@@ -30,7 +29,11 @@ function reject(reason: string): never {
   throw new RangeError(reason);
 }
 
-/** Only the package's own operators, and patterns that compile. */
+function checkPattern(pattern: string, where: string): void {
+  if (!isQuickPattern(pattern)) reject(`${where}: a pattern that may take too long: ${pattern.slice(0, 80)}`);
+}
+
+/** Only the package's own operators, and patterns that compile and end soon on every name. */
 function checkMatch(match: unknown, where: string): void {
   if (!isObject(match)) reject(`${where} does not say which models it is for`);
   for (const [operator, operand] of Object.entries(match)) {
@@ -41,8 +44,7 @@ function checkMatch(match: unknown, where: string): void {
     }
     if (typeof operand !== "string") reject(`${where}: "${operator}" wants a text`);
     if (operator !== "regex") continue;
-    if (operand.length > PATTERN_LENGTH_MAX) reject(`${where}: a pattern of ${operand.length} characters`);
-    new RegExp(operand);
+    checkPattern(operand, where);
   }
 }
 
@@ -88,7 +90,7 @@ export function checkProviders(data: unknown): readonly Provider[] {
       reject("a provider has no id or no models");
     }
     if (typeof provider.api_pattern !== "string") reject(`${provider.id} has no api_pattern`);
-    new RegExp(provider.api_pattern);
+    checkPattern(provider.api_pattern, provider.id);
     for (const part of ["model_match", "provider_match"]) {
       if (provider[part] !== undefined && provider[part] !== null) checkMatch(provider[part], provider.id);
     }

@@ -159,8 +159,13 @@ describe("a downloaded catalogue", () => {
       ],
       [
         changed((openai) => Object.assign(firstModel(openai), { match: { regex: "a".repeat(301) } })),
-        /301 characters/,
+        /openai\/.*a pattern that may take too long: aaa/,
       ],
+      [
+        changed((openai) => Object.assign(firstModel(openai), { match: { or: [{ regex: "^(a+)+$" }] } })),
+        /openai\/.*a pattern that may take too long: \^\(a\+\)\+\$/,
+      ],
+      [changed((openai) => Object.assign(openai, { api_pattern: "(x*)*y" })), /openai: a pattern that may/],
     ];
     for (const [data, message] of broken) assert.throws(() => checkProviders(data), message);
   });
