@@ -6,7 +6,7 @@ import { runs } from "../support/property.ts";
 
 const NAME_LENGTH_MAX = 256;
 /** A machine that is busy included: what is refused takes years. */
-const MATCH_MS_MAX = 2_000;
+const MATCH_MS_MAX = 1_000;
 
 test("isQuickPattern allows what lists of prices are made of", () => {
   for (const pattern of [
@@ -35,6 +35,7 @@ test("isQuickPattern refuses what can take for ever, in every way of writing it 
     "(a*)\\1$",
     "(?<x>a*)\\k<x>$",
     "a*a*a*$",
+    "^x|a*a*(a|a)$",
     `${"a?".repeat(30)}${"a".repeat(30)}$`,
     `${"(a|a)".repeat(30)}$`,
     "a{1,200}a{1,200}a{1,200}$",
