@@ -60,6 +60,9 @@ export interface ReadRequest {
   readonly specs: readonly LimitSpec[];
 }
 
+/** How long a store remembers at least that a reservation was closed: far longer than anybody repeats a settle whose reply was lost (L6). */
+export const CLOSED_MEMORY_MS = 60_000;
+
 /**
  * Where counters live. Every method is one atomic step: it happens altogether or not at all, and its clock is the store's own (L1, L5).
  *

@@ -1,5 +1,5 @@
 import type { Holds } from "../../core/limits/combine.ts";
-import type { ReservationId } from "../../ports/limit-store.ts";
+import { CLOSED_MEMORY_MS, type ReservationId } from "../../ports/limit-store.ts";
 import { ClosedSequences } from "./closed-sequences.ts";
 
 export interface OpenReservation {
@@ -10,8 +10,6 @@ export interface OpenReservation {
   readonly holds: Holds;
 }
 
-/** How long a closed reservation is remembered at least: far longer than anybody repeats a settle whose reply was lost (L6). */
-export const CLOSED_MEMORY_MS = 60_000;
 /** How often the table is looked through for what can be forgotten: seldom, since it is looked through as a whole. */
 const SWEEP_EVERY_MS = 10_000;
 

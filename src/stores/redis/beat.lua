@@ -12,8 +12,6 @@ else
   local time = redis.call('TIME')
   clockMs = time[1] * 1000 + math.floor(time[2] / 1000)
 end
--- A key outlives its last lease by this, as in subject-state.lua.
-local SLACK_MS = 10000
 local leases, leaseMs = KEYS[1], tonumber(ARGV[2])
 if leaseMs > 0 then
   redis.call('ZADD', leases, string.format('%.0f', clockMs + leaseMs), ARGV[1])

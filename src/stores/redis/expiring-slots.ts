@@ -1,10 +1,13 @@
-import type { ReleaseRequest, ReservationId, ReserveRequest } from "../../ports/limit-store.ts";
+import {
+  CLOSED_MEMORY_MS,
+  type ReleaseRequest,
+  type ReservationId,
+  type ReserveRequest,
+} from "../../ports/limit-store.ts";
 import { idName } from "./unanswered.ts";
 
 /** Reservations expire after minutes or hours, so a second more does not matter. */
 const CHECK_MS = 1_000;
-/** So long after its expiry the record is gone (CLOSED_MEMORY_MS in `subject-state.lua`), and trying again makes no sense. */
-const TRIED_MS = 60_000;
 
 interface Slot {
   readonly request: ReleaseRequest;
@@ -50,7 +53,8 @@ export class ExpiringSlots {
     const nowMs = performance.now();
     for (const [name, slot] of this.#open) {
       if (slot.untilMs > nowMs) continue;
-      if (slot.untilMs + TRIED_MS <= nowMs) {
+      // So long after its expiry the record is gone, and trying again makes no sense.
+      if (slot.untilMs + CLOSED_MEMORY_MS <= nowMs) {
         this.#open.delete(name);
         continue;
       }

@@ -1,6 +1,12 @@
 import { Buffer } from "node:buffer";
 import type { LimitReading, LimitSpec } from "../../core/limits/limit-spec.ts";
-import type { ReservationId, ReserveOutcome, SettleOutcome } from "../../ports/limit-store.ts";
+import {
+  CLOSED_MEMORY_MS,
+  type ReservationId,
+  type ReserveOutcome,
+  type SettleOutcome,
+} from "../../ports/limit-store.ts";
+import { SLACK_MS } from "./script-times.ts";
 import { readStored } from "./stored-counters.ts";
 
 /** What the scripts call the methods that end a reservation. */
@@ -9,10 +15,6 @@ export const SETTLE_MODE = { settle: 0, release: 1, giveUp: 2 } as const;
 /** Whether an extension is made though it does not fit, or a reservation only looked at though it would. */
 export const FORCE = { no: 0, yes: 1, lookOnly: 2 } as const;
 
-/** How long a closed reservation is remembered: as in `subject-state.lua`. */
-export const CLOSED_MEMORY_MS = 60_000;
-/** A key outlives what counts in it by this: as in `subject-state.lua`. */
-const SLACK_MS = 10_000;
 /** Beyond this a call has more limits than anybody means; the scripts would take longer than others should wait. */
 const NUMBERS_MAX = 16_384;
 

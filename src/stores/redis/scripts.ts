@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { SCRIPT_TIMES } from "./script-times.ts";
 
 /** A script as Redis runs it, and its name there. */
 export interface RedisScript {
@@ -20,13 +21,22 @@ function assemble(...parts: readonly string[]): RedisScript {
 function forCalls(fast: readonly string[], general: string): RedisScript {
   const rest = ["limits.lua", "reservations.lua", general].map(read);
   const begin = "local function makeGeneral()";
-  return assemble(read("subject-state.lua"), ...fast.map(read), begin, ...rest, "end", read("calls.lua"));
+  return assemble(
+    SCRIPT_TIMES,
+    read("subject-state.lua"),
+    ...fast.map(read),
+    begin,
+    ...rest,
+    "end",
+    read("calls.lua"),
+  );
 }
 
 export const RESERVE = forCalls(["fast-walk.lua", "reserve-fast.lua"], "reserve.lua");
 export const SETTLE = forCalls(["tombstones.lua", "fast-walk.lua", "settle-fast.lua"], "settle.lua");
 export const ROOM = assemble(
   read("room-keys.lua"),
+  SCRIPT_TIMES,
   read("subject-state.lua"),
   "local attemptFast",
   "do",
@@ -57,6 +67,6 @@ export const ROOM = assemble(
   read("room.lua"),
   "end)()",
 );
-export const READ = assemble(read("subject-state.lua"), read("limits.lua"), read("read.lua"));
-export const BEAT = assemble(read("beat.lua"));
+export const READ = assemble(SCRIPT_TIMES, read("subject-state.lua"), read("limits.lua"), read("read.lua"));
+export const BEAT = assemble(SCRIPT_TIMES, read("beat.lua"));
 export const CALIBRATION = assemble(read("calibration.lua"));

@@ -67,12 +67,6 @@ local LAYOUT, HEADER, HEADER_BYTES = 2, '<Bi6i6i6i6I2Bi6I3', 37
 -- An entry of a rolling window: id, n, startMs, lastMs, held, used; then, where n > 0, what the older ones have together.
 local ENTRY, ENTRY_BYTES, OLDER, OLDER_BYTES, SLOT, SLOT_BYTES = '<I6Bi6i6i7i7', 33, '<i7i7i6i6', 26, '<i6i6i7i7', 26
 local LONG, OTHER = 254, 255
--- How far the clock may step back without a state being moved with it: src/core/limits/subject-state.ts.
-local CLOCK_STEP_TOLERANCE_MS = 10000
--- A key outlives what counts in it by this, since after a small step back of the clock it counts for longer.
-local SLACK_MS = 10000
--- How long a closed reservation is remembered: far longer than anybody repeats a settle whose reply was lost (L6).
-local CLOSED_MEMORY_MS = 60000
 -- So that a busy subject's value stays small: beyond this many bytes of open reservations (16 with four limits each) and of closed ones (64),
 -- further ones get keys of their own.
 local OPEN_BYTES_MAX = 16 * 85
