@@ -15,6 +15,7 @@ import type { CompiledRule } from "../core/policy/compiled-policy.ts";
 import { limitId } from "../core/policy/limit-identity.ts";
 import type { LimitRule } from "../core/policy/policy.ts";
 import { subjectAttributes } from "../core/policy/subject-key.ts";
+import { windowTextInZone } from "../core/policy/window-text.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import type { AlertChannel, AlertDelivery, BudgetAlert } from "../ports/alert-channel.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -22,7 +23,6 @@ import type { LimitStore, ReservationId } from "../ports/limit-store.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 import type { Claims } from "./claims.ts";
 import { isUnavailable } from "./pending-steps.ts";
-import { formatWindow } from "./refusal.ts";
 
 /** After something was used: many calls of one subject are one look. */
 const LOOK_MS = 500;
@@ -291,7 +291,7 @@ function alertOf(
     limit: rule.limit,
     used: reading.used,
     held: reading.held,
-    per: formatWindow(rule.window).replace(/^per /, ""),
+    per: windowTextInZone(rule.window) ?? "at once",
     resetsAtMs: endMs === undefined ? undefined : nowMs + endMs,
     mode: rule.mode,
   };

@@ -1,24 +1,12 @@
-import { exactDuration, roughDuration } from "../core/duration.ts";
+import { roughDuration } from "../core/duration.ts";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
 import type { CallCharges } from "../core/policy/charges.ts";
-import type { LimitRule, Window } from "../core/policy/policy.ts";
+import type { LimitRule } from "../core/policy/policy.ts";
+import { windowTextInZone } from "../core/policy/window-text.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 
 const SECOND_MS = 1_000;
-/** `per 1m`, `per 90s`, `per day (Europe/Vienna)`, `at once`. */
-export function formatWindow(window: Window): string {
-  switch (window.kind) {
-    case "rolling":
-    case "token_bucket":
-      return `per ${exactDuration(window.windowMs)}`;
-    case "calendar":
-      return `per ${window.unit} (${window.timezone})`;
-    case "open":
-      return "at once";
-  }
-}
-
 const METER_NAMES = {
   requests: "requests",
   input_tokens: "input tokens",
@@ -36,7 +24,9 @@ const amountText = ({ meter }: LimitRule, amount: number) =>
 const isBudget = ({ meter, window }: LimitRule) => meter === "cost" || window.kind === "calendar";
 
 function describe(rule: LimitRule): string {
-  return `"${rule.name}" of ${amountText(rule, rule.limit)} ${METER_NAMES[rule.meter]} ${formatWindow(rule.window)}`;
+  const window = windowTextInZone(rule.window);
+  const amount = `${amountText(rule, rule.limit)} ${METER_NAMES[rule.meter]}`;
+  return `"${rule.name}" of ${amount} ${window === undefined ? "at once" : `per ${window}`}`;
 }
 
 /** The call asks for more than the limit can ever hold: not to be retried (L4). */

@@ -1,22 +1,9 @@
-import { exactDuration } from "../core/duration.ts";
-import type { Caller, LimitRule, Window } from "../core/policy/policy.ts";
+import type { Caller, LimitRule } from "../core/policy/policy.ts";
+import { windowText } from "../core/policy/window-text.ts";
 import { usdOfNano } from "../core/price/usd.ts";
 import type { LimitView, WaitingView } from "../engine/engine.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
 import { ownAnswer } from "./own-answer.ts";
-
-/** As the configuration writes it: `1m`, `day`, null for concurrency. */
-function per(window: Window): string | null {
-  switch (window.kind) {
-    case "rolling":
-    case "token_bucket":
-      return exactDuration(window.windowMs);
-    case "calendar":
-      return window.unit;
-    case "open":
-      return null;
-  }
-}
 
 const scopeOf = ({ scope }: LimitRule) => (scope.length === 1 ? scope[0] : scope);
 
@@ -34,7 +21,7 @@ export function limitsAnswer(
     name: rule.name,
     meter: rule.meter,
     scope: scopeOf(rule),
-    per: per(rule.window),
+    per: windowText(rule.window) ?? null,
     limit: amount(rule, rule.limit),
     used: amount(rule, reading.used),
     held: amount(rule, reading.held),
