@@ -14,6 +14,7 @@ import { HeldAnswer } from "./held-answer.ts";
 import type { CallController, ResponseHandler } from "./http-client/call.ts";
 import type { ClientError } from "./http-client/client-error.ts";
 import type { ClientResponse, ResponseListener } from "./http-server/client-call.ts";
+import type { Listed } from "./open-exchanges.ts";
 import { providerFailure } from "./provider-failure.ts";
 import { settlementOf } from "./settlement.ts";
 
@@ -53,7 +54,8 @@ const JSON_TYPE = /[/+]json\b/i;
  *
  * The head of an answer that is no stream waits for the body, within bounds, where what the call costs is to stand in it.
  */
-export class Exchange implements ResponseHandler, ResponseListener {
+export class Exchange implements ResponseHandler, ResponseListener, Listed {
+  place = -1;
   readonly #response: ClientResponse;
   readonly #options: ExchangeOptions;
   #controller: CallController | undefined;

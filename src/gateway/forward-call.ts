@@ -15,6 +15,7 @@ import { bodyTooLarge } from "./http-server/body-errors.ts";
 import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts";
 import { identify } from "./identify.ts";
 import { KeepaliveResponse } from "./keepalive-response.ts";
+import type { OpenExchanges } from "./open-exchanges.ts";
 import { sendAnswer } from "./own-answer.ts";
 import { recognisedPath } from "./route.ts";
 import type { Upstream } from "./upstream.ts";
@@ -29,7 +30,7 @@ export interface ForwardOptions {
   readonly telemetry: Telemetry;
   readonly upstream: Upstream;
   /** Calls in flight, so that a shutdown can end them. */
-  readonly exchanges: Set<Exchange>;
+  readonly exchanges: OpenExchanges<Exchange>;
 }
 
 /** A call, with the format that its path is of. */
@@ -238,7 +239,7 @@ function relay(
       telemetry,
       onUnreadable: (encoding) => engine.answeredUnreadably(accountOf(route), encoding),
       onDone: () => {
-        exchanges.delete(exchange);
+        exchanges.remove(exchange);
         resolve();
       },
     });

@@ -12,6 +12,7 @@ import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts
 import { HttpServer } from "./http-server/http-server.ts";
 import { identify } from "./identify.ts";
 import { limitsAnswer } from "./limits-answer.ts";
+import { OpenExchanges } from "./open-exchanges.ts";
 import { ownAnswer, ownFailure, sendAnswer } from "./own-answer.ts";
 import { type Route, routeOf } from "./route.ts";
 import { Upstream } from "./upstream.ts";
@@ -33,7 +34,7 @@ export class Gateway {
   readonly #metrics: MetricsPage;
   readonly #server: HttpServer;
   readonly #upstream: Upstream;
-  readonly #exchanges = new Set<Exchange>();
+  readonly #exchanges = new OpenExchanges<Exchange>();
   readonly #idPrefix = `req_${randomBytes(6).toString("hex")}`;
   #settings: GatewaySettings;
   #requests = 0;
@@ -80,7 +81,7 @@ export class Gateway {
     this.#engine.turnAllAway();
     // Their answers go out in this turn of the loop.
     await setImmediate();
-    for (const exchange of this.#exchanges) exchange.abort();
+    for (const exchange of this.#exchanges.all()) exchange.abort();
     this.#server.destroy();
     await this.#untilIdle(SETTLE_MS_MAX);
     await closed;
