@@ -19,7 +19,7 @@ import type { Admission, Decision } from "./admission.ts";
 import { BudgetAlerts } from "./budget-alerts.ts";
 import { CallEstimates, type EstimatedCall } from "./call-estimates.ts";
 import { EstimateExchange } from "./estimate-exchange.ts";
-import type { GuardedOutcome, Turn } from "./guarded-outcome.ts";
+import type { GuardedOutcome, Place, Turn } from "./guarded-outcome.ts";
 import { GuardedStore } from "./guarded-store.ts";
 import { headerLimits } from "./header-limits.ts";
 import { type CallObservers, HeldReservation } from "./held-reservation.ts";
@@ -27,7 +27,7 @@ import { HoldMetrics } from "./hold-metrics.ts";
 import { isUnavailable } from "./pending-steps.ts";
 import { closingRefusal, queueRefusal, refusalOf } from "./refusal.ts";
 import { UncountedCost } from "./uncounted-cost.ts";
-import { type Try, WaitingCalls } from "./waiting-calls.ts";
+import { WaitingCalls } from "./waiting-calls.ts";
 
 /** What is asked of the engine before a call is sent. */
 export interface CallRequest extends EstimatedCall {
@@ -103,8 +103,11 @@ export class Engine {
     };
     this.#waiting = new WaitingCalls<Ask>(
       {
-        retry: async ({ call }, waitedMs) => this.#try(this.#ask(call, waitedMs)),
-        decide: (ask, outcome, waitedMs) => this.#decide(ask, outcome, waitedMs),
+        retry: async ({ call }, waitedMs) => {
+          const ask = this.#ask(call, waitedMs);
+          return { ask, outcome: await this.#enter(ask) };
+        },
+        decide: async (ask, outcome, waitedMs) => this.#decide(ask, outcome, waitedMs),
         release: ({ charges }, held) => this.#store.release(held, charges.subjects),
         turnAway: ({ priority }, waitedMs) => this.#refused(closingRefusal(), [], waitedMs, priority),
       },
@@ -161,7 +164,7 @@ export class Engine {
       this.#telemetry.count("call-admitted");
       return UNLIMITED;
     }
-    const { outcome } = await this.#try(ask);
+    const outcome = await this.#enter(ask);
     return outcome.kind === "waiting"
       ? this.#waiting.add(ask, outcome, ask.priority, ask.plan?.keepalive ?? false)
       : this.#decide(ask, outcome, 0);
@@ -212,16 +215,13 @@ export class Engine {
     return { call, size, charges, plan, priority, turn };
   }
 
-  async #try(ask: Ask): Promise<Try<Ask>> {
-    const { subjects, rules } = ask.charges;
-    const outcome =
-      ask.turn === undefined
-        ? await this.#store.reserve(subjects, rules)
-        : await this.#store.enter(subjects, rules, ask.turn);
-    return { ask, outcome };
+  #enter({ charges: { subjects, rules }, turn }: Ask): Promise<GuardedOutcome | Place> {
+    return turn === undefined
+      ? this.#store.reserve(subjects, rules)
+      : this.#store.enter(subjects, rules, turn);
   }
 
-  async #decide(ask: Ask, outcome: GuardedOutcome, waitedMs: number): Promise<Decision> {
+  #decide(ask: Ask, outcome: GuardedOutcome, waitedMs: number): Decision | Promise<Decision> {
     const { call, size, charges, plan, priority } = ask;
     switch (outcome.kind) {
       case "held": {
@@ -251,9 +251,10 @@ export class Engine {
       case "queue_full":
       case "behind_others":
       case "timed_out": {
-        const limits = headerLimits(charges, await this.#readings(charges));
-        const maxWaitMs = plan?.maxWaitMs ?? 0;
-        return this.#refused(queueRefusal(outcome, maxWaitMs, waitedMs), limits, waitedMs, priority);
+        const refusal = queueRefusal(outcome, plan?.maxWaitMs ?? 0, waitedMs);
+        return this.#readings(charges).then((readings) =>
+          this.#refused(refusal, headerLimits(charges, readings), waitedMs, priority),
+        );
       }
     }
   }

@@ -267,11 +267,10 @@ export class Exchange implements ResponseHandler, ResponseListener, Listed {
     clearTimeout(this.#drainTimer);
     this.#held?.take();
     const { onDone, telemetry } = this.#options;
-    settle()
-      .catch((error: unknown) =>
-        telemetry.log("error", "a call could not be settled", { error: String(error) }),
-      )
-      .finally(onDone);
+    settle().then(onDone, (error: unknown) => {
+      telemetry.log("error", "a call could not be settled", { error: String(error) });
+      onDone();
+    });
   }
 
   #metered(): MeteredUsage | undefined {

@@ -131,17 +131,20 @@ export class Gateway {
             exchanges: this.#exchanges,
           })
         : this.#answerOwn(route, request, response, requestId);
-    work
-      .catch((error: unknown) => {
-        // A bug, not a failure: the client learns no more than that, the operator everything.
-        this.#telemetry.log("error", "a request ended in an unexpected error", {
-          requestId,
-          error: error instanceof Error ? error.stack : String(error),
-        });
-        if (response.hasHead) response.destroy();
-        else sendAnswer(response, ownFailure(500, "internal_error", "an unexpected error", requestId));
-      })
-      .then(partDone);
+    work.then(partDone, (error: unknown) => {
+      this.#answerBug(error, response, requestId);
+      partDone();
+    });
+  }
+
+  /** A bug, not a failure: the client learns no more than that, the operator everything. */
+  #answerBug(error: unknown, response: ClientResponse, requestId: string): void {
+    this.#telemetry.log("error", "a request ended in an unexpected error", {
+      requestId,
+      error: error instanceof Error ? error.stack : String(error),
+    });
+    if (response.hasHead) response.destroy();
+    else sendAnswer(response, ownFailure(500, "internal_error", "an unexpected error", requestId));
   }
 
   async #answerOwn(

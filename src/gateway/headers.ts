@@ -30,9 +30,11 @@ const CLIENT_ONLY = new Set([
   "openai-project",
 ]);
 
+const NOT_FOR_PROVIDERS: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...CLIENT_ONLY]);
+
 /** Besides their fixed names: everything of ours, and everything a proxy in front adds. */
-const isClientOnly = (name: string) =>
-  CLIENT_ONLY.has(name) || name.startsWith("x-sluice-") || name.startsWith("x-forwarded-");
+const isForProviders = (name: string) =>
+  !NOT_FOR_PROVIDERS.has(name) && !name.startsWith("x-sluice-") && !name.startsWith("x-forwarded-");
 
 /** Names in a `Connection` header, which belong to the connection as well. */
 function connectionOptions(raw: readonly string[]): ReadonlySet<string> | undefined {
@@ -62,7 +64,7 @@ export function upstreamHeaders(
   const options = connectionOptions(raw);
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i];
-    if (HOP_BY_HOP.has(name) || isClientOnly(name) || identityHeaders.has(name)) continue;
+    if (!isForProviders(name) || identityHeaders.has(name)) continue;
     if (options?.has(name) || (name === "accept-encoding" && !keepEncoding)) continue;
     headers.push(name, raw[i + 1]);
   }

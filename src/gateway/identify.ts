@@ -28,13 +28,13 @@ export interface Identification {
 
 /** A user's name is a counter's name: bounded, so that it cannot be used to fill memory. */
 const NAME_LENGTH_MAX = 256;
-const BEARER = /^bearer +/i;
+const BEARER = /^bearer +(.*)$/i;
 
 /** The key of a request: `Authorization: Bearer …`, or `x-api-key`. */
 function clientKey(headers: RequestHeaders): string | undefined {
   const authorization = headers.get("authorization");
-  if (authorization !== undefined && BEARER.test(authorization))
-    return authorization.replace(BEARER, "").trim();
+  const bearer = authorization === undefined ? null : BEARER.exec(authorization);
+  if (bearer !== null) return bearer[1].trim();
   return headers.get("x-api-key")?.trim();
 }
 

@@ -192,8 +192,10 @@ export class PrometheusTelemetry implements Telemetry {
     });
   }
 
-  count(event: TelemetryEvent, labels: Readonly<Record<string, string>> = NO_LABELS, amount = 1): void {
-    this.#counters.get(event)?.inc(labels, amount);
+  count(event: TelemetryEvent, labels?: Readonly<Record<string, string>>, amount = 1): void {
+    const counter = this.#counters.get(event);
+    if (labels === undefined) counter?.inc(amount);
+    else counter?.inc(labels, amount);
   }
 
   observe(

@@ -38,8 +38,9 @@ export interface JsonWatcherOptions {
 export class JsonWatcher {
   readonly #paths: readonly string[];
   readonly #capture: boolean;
-  readonly #spans = new Map<string, JsonSpan>();
-  readonly #texts = new Map<string, string>();
+  /** What was found last, each in the place of its path. */
+  readonly #spans: (JsonSpan | undefined)[] = [];
+  readonly #texts: (string | undefined)[] = [];
   /** Bytes of all earlier pieces. */
   #offset = 0;
   #depth = 0;
@@ -53,8 +54,8 @@ export class JsonWatcher {
   #keyStart = -1;
   readonly #isObject: boolean[] = [];
   readonly #keys: string[] = [];
-  /** The path whose value is being passed over, where it began, and the depth it lies at. */
-  #watched: string | undefined;
+  /** The place of the path whose value is being passed over, or −1; where that began, and the depth it lies at. */
+  #watched = -1;
   #valueStart = -1;
   #valueDepth = 0;
   /** What of a key or a watched value lay in earlier pieces. */
@@ -67,12 +68,12 @@ export class JsonWatcher {
   }
 
   span(path: string): JsonSpan | undefined {
-    return this.#spans.get(path);
+    return this.#spans[this.#paths.indexOf(path)];
   }
 
   /** The value's bytes as JSON text, when `capture` is on and it was complete. */
   text(path: string): string | undefined {
-    return this.#texts.get(path);
+    return this.#texts[this.#paths.indexOf(path)];
   }
 
   /** Takes the next bytes. */
@@ -95,9 +96,7 @@ export class JsonWatcher {
   #openString(index: number): void {
     this.#inString = true;
     this.#keyStart =
-      this.#keyNext && this.#depth <= KEY_DEPTH_MAX && this.#watched === undefined
-        ? this.#offset + index + 1
-        : -1;
+      this.#keyNext && this.#depth <= KEY_DEPTH_MAX && this.#watched === -1 ? this.#offset + index + 1 : -1;
   }
 
   /** Goes on from `index`, inside a string, to behind its closing quote or to the end of the piece. */
@@ -131,11 +130,21 @@ export class JsonWatcher {
   #closeString(bytes: Buffer, quote: number): number {
     this.#inString = false;
     if (this.#keyStart !== -1) {
-      this.#keys[this.#depth] = decodeKey(this.#slice(bytes, this.#keyStart, this.#offset + quote));
+      this.#keys[this.#depth] = this.#isNoneOfOurs(bytes, quote)
+        ? ""
+        : decodeKey(this.#slice(bytes, this.#keyStart, this.#offset + quote));
       this.#keyStart = -1;
       this.#forgetCarried();
     }
     return quote + 1;
+  }
+
+  /** Told of most keys by their length alone: to read one costs as much as to pass over a hundred bytes. */
+  #isNoneOfOurs(bytes: Buffer, quote: number): boolean {
+    const start = this.#keyStart - this.#offset;
+    if (start < 0 || this.#paths.some((path) => hasPartOf(path, quote - start))) return false;
+    for (let at = start; at < quote; at++) if (bytes[at] === BACKSLASH) return false;
+    return true;
   }
 
   #structure(bytes: Buffer, index: number, byte: number): void {
@@ -152,18 +161,17 @@ export class JsonWatcher {
         return;
       case CLOSE_BRACE:
       case CLOSE_BRACKET:
-        if (this.#depth === this.#valueDepth && this.#watched !== undefined) this.#endValue(bytes, index);
+        if (this.#depth === this.#valueDepth && this.#watched !== -1) this.#endValue(bytes, index);
         if (this.#depth > 0) this.#depth--;
         this.#keyNext = false;
         this.#done = this.#depth === 0;
         return;
       case COMMA:
-        if (this.#depth === this.#valueDepth && this.#watched !== undefined) this.#endValue(bytes, index);
+        if (this.#depth === this.#valueDepth && this.#watched !== -1) this.#endValue(bytes, index);
         this.#keyNext = this.#depth <= KEY_DEPTH_MAX && this.#isObject[this.#depth] === true;
         return;
       case COLON:
-        if (this.#depth <= KEY_DEPTH_MAX && this.#watched === undefined && this.#keyNext)
-          this.#beginValue(index);
+        if (this.#depth <= KEY_DEPTH_MAX && this.#watched === -1 && this.#keyNext) this.#beginValue(index);
         this.#keyNext = false;
         return;
     }
@@ -173,23 +181,19 @@ export class JsonWatcher {
     const key = this.#keys[this.#depth] as string;
     if (this.#depth === 2 && this.#isObject[1] !== true) return;
     if (key.includes(".")) return;
-    const path = this.#depth === 1 ? key : `${this.#keys[1]}.${key}`;
-    if (!this.#paths.includes(path)) return;
-    this.#watched = path;
+    const watched = this.#paths.indexOf(this.#depth === 1 ? key : `${this.#keys[1]}.${key}`);
+    if (watched === -1) return;
+    this.#watched = watched;
     this.#valueDepth = this.#depth;
     this.#valueStart = this.#offset + index + 1;
   }
 
   #endValue(bytes: Buffer, index: number): void {
-    const path = this.#watched as string;
+    const watched = this.#watched;
     const end = this.#offset + index;
-    this.#spans.set(path, { path, start: this.#valueStart, end });
-    if (this.#capture) {
-      const value = this.#slice(bytes, this.#valueStart, end);
-      if (value === undefined) this.#texts.delete(path);
-      else this.#texts.set(path, value.toString("utf8"));
-    }
-    this.#watched = undefined;
+    this.#spans[watched] = { path: this.#paths[watched], start: this.#valueStart, end };
+    if (this.#capture) this.#texts[watched] = this.#slice(bytes, this.#valueStart, end)?.toString("utf8");
+    this.#watched = -1;
     this.#valueStart = -1;
     this.#forgetCarried();
   }
@@ -217,6 +221,12 @@ export class JsonWatcher {
     this.#carried = [];
     this.#carriedBytes = 0;
   }
+}
+
+/** Whether a path, or one of the two keys that it consists of, has this length. */
+function hasPartOf(path: string, length: number): boolean {
+  const dot = path.indexOf(".");
+  return dot === -1 ? path.length === length : dot === length || path.length - dot - 1 === length;
 }
 
 function decodeKey(bytes: Buffer | undefined): string {
