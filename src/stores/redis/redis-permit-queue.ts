@@ -151,20 +151,21 @@ export class RedisPermitQueue implements PermitQueue {
   }
 
   #listen(): Promise<void> {
-    this.#listening ??= this.#link
-      .listen(
-        this.#gateway,
-        (message) => {
-          const { generation, grants } = decodeGrants(message);
-          for (const grant of grants) this.#granted(grant, generation);
-        },
-        () => this.#giveUp("the connection to Redis was lost"),
-      )
-      .catch((error) => {
-        this.#listening = undefined;
-        throw error;
-      });
-    return this.#listening;
+    if (this.#listening !== undefined) return this.#listening;
+    const listening = this.#link.listen(
+      this.#gateway,
+      (message) => {
+        const { generation, grants } = decodeGrants(message);
+        for (const grant of grants) this.#granted(grant, generation);
+      },
+      () => this.#giveUp("the connection to Redis was lost"),
+    );
+    this.#listening = listening;
+    listening.catch(() => {
+      // One that was given up meanwhile is not the one that others listen by now.
+      if (this.#listening === listening) this.#listening = undefined;
+    });
+    return listening;
   }
 
   async #enterRoom(waiting: CallInRoom, maxWaitMs: number): Promise<EnterReply> {
