@@ -20,7 +20,7 @@ export interface ServeOptions {
   /** Of a provider that stands in for those without a key. */
   readonly replayUrl?: string | undefined;
   /** Is told where the gateway listens, once it does. */
-  readonly onReady?: (url: string, settings: Settings) => void;
+  readonly onReady?: (url: string) => void;
   /** Closed after the gateway. */
   readonly onClosed?: () => Promise<void>;
 }
@@ -81,7 +81,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const gateway = await startOrExit(settings, telemetry);
   const watched = watchConfiguration(opened, gateway, telemetry);
   telemetry.log("info", "listening", { url: gateway.url, configuration: settings.origin });
-  options.onReady?.(gateway.url, settings);
+  options.onReady?.(gateway.url);
 
   const signal = await stopped;
   telemetry.log("info", "stopping: no new calls, waiting for those in flight", { signal });

@@ -55,6 +55,7 @@ const BEAT_MS = 1_000;
 const STRAGGLER_MS = 1_000;
 /** How soon after an answer was missed its call is looked for in the room: soon after Redis answers again, and seldom enough to be nothing to it while it does not. */
 const GHOST_MS = 250;
+/** The most that `randomInt` draws from: so many that no two gateways have one name. */
 const GATEWAY_MAX = 2 ** 48 - 1;
 
 /**
