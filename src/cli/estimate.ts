@@ -1,9 +1,6 @@
 import { readFileSync } from "node:fs";
 import { PROVIDER_FORMATS } from "../compose.ts";
 import { OUTPUT_TOKENS_DEFAULT } from "../config/file-schema.ts";
-import { loadSettings } from "../config/load-settings.ts";
-import { ConfigurationError } from "../config/problem.ts";
-import type { Settings } from "../config/settings.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import { modelName } from "../core/policy/call-target.ts";
 import { chargesFor } from "../core/policy/charges.ts";
@@ -16,6 +13,7 @@ import { silentTelemetry } from "../ports/telemetry.ts";
 import { GenaiPriceCatalogue } from "../prices/genai-price-catalogue.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
 import { say } from "./say.ts";
+import { settingsOrExit } from "./settings-or-exit.ts";
 
 export interface EstimateFlags {
   readonly config?: string;
@@ -34,16 +32,6 @@ function endpointOf(body: Buffer): EstimatedEndpoint {
   if (/"messages"\s*:/.test(text)) return model.startsWith("claude") ? "messages" : "chat_completions";
   if (/"prompt"\s*:/.test(text)) return "completions";
   return model.includes("embedding") ? "embeddings" : "responses";
-}
-
-async function settingsOf(config: string | undefined): Promise<Settings | undefined> {
-  if (config === undefined) return undefined;
-  try {
-    return await loadSettings({ file: config, environment: process.env });
-  } catch (error) {
-    if (error instanceof ConfigurationError) fail(error.message, EXIT_CODE.invalid);
-    throw error;
-  }
 }
 
 /** A file that is not there is an argument that is wrong. */
@@ -81,7 +69,7 @@ function holdsOf(
 
 /** `sluice estimate FILE`: what a request body is estimated to use, what it costs, and what a plan's limits would hold for it. Returns the exit code. */
 export async function estimate(file: string, flags: EstimateFlags): Promise<number> {
-  const settings = await settingsOf(flags.config);
+  const settings = await settingsOrExit(flags.config);
   if (flags.plan !== undefined && settings === undefined) {
     fail("--plan: the plans are in the configuration, so --config is needed, too", EXIT_CODE.invalid);
   }

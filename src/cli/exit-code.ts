@@ -1,4 +1,5 @@
 import { complain } from "./say.ts";
+
 /** What scripts can go by. */
 export const EXIT_CODE = {
   ok: 0,

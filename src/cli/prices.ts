@@ -1,12 +1,11 @@
 import { join } from "node:path";
 import { PROVIDER_FORMATS } from "../compose.ts";
-import { loadSettings } from "../config/load-settings.ts";
-import { ConfigurationError } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
 import { modelName } from "../core/policy/call-target.ts";
 import { BASIS_POINTS, type ModelPrice, type Rates } from "../core/price/model-price.ts";
 import { type DatedPrice, NO_PRICES, PriceBook, type Quote } from "../core/price/price-book.ts";
 import { entryAt } from "../core/price/price-history.ts";
+import { usdOfNano } from "../core/price/usd.ts";
 import { silentTelemetry, type Telemetry } from "../ports/telemetry.ts";
 import { GenaiPriceCatalogue } from "../prices/genai-price-catalogue.ts";
 import { unbilledFields } from "../prices/read-price-list.ts";
@@ -14,6 +13,7 @@ import { updateCatalogue } from "../prices/update-catalogue.ts";
 import { EXIT_CODE, fail } from "./exit-code.ts";
 import { explainRates } from "./explain-price.ts";
 import { complain, say } from "./say.ts";
+import { settingsOrExit } from "./settings-or-exit.ts";
 
 export interface ShowFlags {
   readonly config?: string;
@@ -25,16 +25,6 @@ export interface UpdateFlags {
   readonly config?: string;
   readonly url?: string;
   readonly json?: boolean;
-}
-
-async function settingsOf(config: string | undefined): Promise<Settings | undefined> {
-  if (config === undefined) return undefined;
-  try {
-    return await loadSettings({ file: config, environment: process.env });
-  } catch (error) {
-    if (error instanceof ConfigurationError) fail(error.message, EXIT_CODE.invalid);
-    throw error;
-  }
 }
 
 /** Where a gateway without a configuration of its own store has it. */
@@ -61,12 +51,11 @@ const RATE_NAMES: Readonly<Record<keyof Rates, string>> = {
   request: "million_requests",
   webSearch: "million_web_searches",
 };
-const NANO = 1_000_000_000;
 
 /** USD per million, under the configuration's names. */
 const usdRates = (rates: Rates) =>
   Object.fromEntries(
-    (Object.keys(RATE_NAMES) as (keyof Rates)[]).map((kind) => [RATE_NAMES[kind], rates[kind] / NANO]),
+    (Object.keys(RATE_NAMES) as (keyof Rates)[]).map((kind) => [RATE_NAMES[kind], usdOfNano(rates[kind])]),
   );
 
 /** How many times the usual price of model tokens a call costs that is served so. */
@@ -111,10 +100,12 @@ function whenText({ fromMs, daily }: DatedPrice): string {
   return daily === undefined ? from : `from ${timeOfDay(daily.startMs)} to ${timeOfDay(daily.endMs)} UTC`;
 }
 
+type KnownQuote = Exclude<Quote, { readonly kind: "unknown" }>;
+
 interface Shown {
   /** `PROVIDER/ACCOUNT` of the configuration, or the catalogue's provider. */
   readonly account: string;
-  readonly quote: Quote;
+  readonly quote: KnownQuote;
   readonly history: readonly DatedPrice[];
   readonly unbilled: readonly string[];
 }
@@ -156,20 +147,23 @@ function shownPrices(
   );
 }
 
-function showText(model: string, { account, quote, history, unbilled }: Shown): string {
-  if (quote.kind === "unknown") return "";
+/** One price that always holds is no history. */
+function historyLines(history: readonly DatedPrice[]): readonly string[] {
+  if (history.length < 2) return [];
   const now = entryAt(history, Date.now());
+  const entries = history.flatMap((entry) => [
+    `    ${whenText(entry)}${entry === now ? " (now)" : ""}:`,
+    ...priceLines(entry.price, "      "),
+  ]);
+  return ["  the catalogue's prices over time:", ...entries];
+}
+
+function showText(model: string, { account, quote, history, unbilled }: Shown): string {
   const assumed = quote.kind === "assumed" ? ", assumed (unknown_price)" : "";
   return [
     `${model} on ${account}${assumed}`,
     ...priceLines(quote.price, "  "),
-    ...(history.length < 2 ? [] : ["  the catalogue's prices over time:"]),
-    ...(history.length < 2
-      ? []
-      : history.flatMap((entry) => [
-          `    ${whenText(entry)}${entry === now ? " (now)" : ""}:`,
-          ...priceLines(entry.price, "      "),
-        ])),
+    ...historyLines(history),
     ...(unbilled.length === 0
       ? []
       : [`  in the catalogue, but not billed by Sluice: ${unbilled.join(", ")}`]),
@@ -180,7 +174,7 @@ function showJson({ account, quote, history, unbilled }: Shown) {
   return {
     account,
     kind: quote.kind,
-    now: quote.kind === "unknown" ? null : priceJson(quote.price),
+    now: priceJson(quote.price),
     catalogue: history.map((entry) => ({
       from: entry.fromMs === Number.NEGATIVE_INFINITY ? null : new Date(entry.fromMs).toISOString(),
       daily_utc:
@@ -193,7 +187,7 @@ function showJson({ account, quote, history, unbilled }: Shown) {
 
 /** Says what a model costs, and since when. Returns the exit code: 1 where nobody knows. */
 export async function showPrices(model: string, flags: ShowFlags): Promise<number> {
-  const settings = await settingsOf(flags.config);
+  const settings = await settingsOrExit(flags.config);
   if (settings !== undefined && flags.provider !== undefined && !settings.providers.has(flags.provider)) {
     const known = [...settings.providers.keys()].join(", ");
     fail(
@@ -220,7 +214,7 @@ export async function updatePrices(flags: UpdateFlags): Promise<number> {
   if (url !== undefined && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
     fail(`--url: found "${url}"; allowed: an http:// or https:// URL`, EXIT_CODE.invalid);
   }
-  const file = fileOf(await settingsOf(flags.config));
+  const file = fileOf(await settingsOrExit(flags.config));
   const outcome = await updateCatalogue({ url, file });
   if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...outcome, file })}\n`);
   if (outcome.kind === "failed") {

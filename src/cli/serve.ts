@@ -20,7 +20,7 @@ export interface ServeOptions {
   /** Of a provider that stands in for those without a key. */
   readonly replayUrl?: string | undefined;
   /** Is told where the gateway listens, once it does. */
-  readonly onReady?: (url: string, settings: Settings) => void;
+  readonly onReady?: (url: string) => void;
   /** Closed after the gateway. */
   readonly onClosed?: () => Promise<void>;
 }
@@ -81,7 +81,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const gateway = await startOrExit(settings, telemetry);
   const watched = watchConfiguration(opened, gateway, telemetry);
   telemetry.log("info", "listening", { url: gateway.url, configuration: settings.origin });
-  options.onReady?.(gateway.url, settings);
+  options.onReady?.(gateway.url);
 
   const signal = await stopped;
   telemetry.log("info", "stopping: no new calls, waiting for those in flight", { signal });
@@ -102,27 +102,25 @@ const withSecrets = (value: object): string =>
     return own instanceof Secret ? own.reveal() : shown;
   });
 
-/** What cannot change while a gateway runs, and would be misunderstood if it were ignored in silence. */
-function needsRestart(before: Settings, after: Settings): string[] {
+/** What a file wants otherwise than the one at the start did, and cannot change while a gateway runs: it would be misunderstood if it were ignored in silence. */
+function needsRestart(atStart: Settings, wanted: Settings): string[] {
   const changed: string[] = [];
-  if (before.listen.host !== after.listen.host || before.listen.port !== after.listen.port)
+  if (atStart.listen.host !== wanted.listen.host || atStart.listen.port !== wanted.listen.port)
     changed.push("listen");
-  if (withSecrets(before.store) !== withSecrets(after.store)) changed.push("store");
+  if (withSecrets(atStart.store) !== withSecrets(wanted.store)) changed.push("store");
   return changed;
 }
 
 function watchConfiguration(opened: SettingsFile, gateway: RunningGateway, telemetry: PrometheusTelemetry) {
-  let current = opened.settings;
   return opened.watch({
     onSettings: (settings) => {
       gateway.useSettings(settings);
       telemetry.count("config-reloaded");
       telemetry.log("info", "the changed configuration is in force", { configuration: settings.origin });
-      for (const key of needsRestart(current, settings)) {
+      for (const key of needsRestart(opened.settings, settings)) {
         telemetry.log("warn", `the change of \`${key}\` needs a restart`);
       }
       for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
-      current = settings;
     },
     onError: (error) => {
       telemetry.count("config-rejected");

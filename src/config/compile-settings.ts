@@ -6,8 +6,8 @@ import { parseWebhookUrl } from "./alert-schema.ts";
 import { durationMs, plansOf, roomOf, rulesOf } from "./compile-limits.ts";
 import { compilePrices } from "./compile-prices.ts";
 import { parseBaseUrl, parseJobs, parseListen, parseStore, type StoreSettings } from "./connections.ts";
-import { sha256 } from "./cross-checks.ts";
 import type { FileShape } from "./file-schema.ts";
+import { keyHash } from "./key-hash.ts";
 import type { Problem } from "./problem.ts";
 import { isPublicAddress } from "./public-address.ts";
 import { Secret } from "./secret.ts";
@@ -90,7 +90,7 @@ function compileIdentity(file: FileShape, plans: Settings["policy"]["plans"]): I
   const defaultPlan = identity.default_plan ?? onlyPlan;
   const keys = new Map<string, Caller>();
   for (const shape of identity.keys) {
-    const hash = shape.key_sha256 ?? sha256(checked(shape.key));
+    const hash = shape.key_sha256 ?? keyHash(checked(shape.key));
     keys.set(hash, {
       user: shape.user,
       plan: checked(shape.plan ?? defaultPlan),

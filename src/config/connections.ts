@@ -50,6 +50,16 @@ function shownUrl(url: URL): string {
   return shown.href;
 }
 
+/** Whether user and password can be told from their escapes. */
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(`${username}:${password}`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Relative directories count from `baseDirectory`. `undefined` for what is not a store. */
 export function parseStore(text: string, baseDirectory: string): StoreSettings | undefined {
   if (text === "memory" || text === "memory:") return { kind: "memory" };
@@ -62,7 +72,7 @@ export function parseStore(text: string, baseDirectory: string): StoreSettings |
   if (text.startsWith("redis-cluster://")) return parseCluster(text.slice("redis-cluster://".length));
   const url = parsedUrl(text);
   if (url === undefined || !/^rediss?:$/.test(url.protocol) || url.hostname === "") return undefined;
-  if (!/^\/?\d*$/.test(url.pathname)) return undefined;
+  if (!/^\/?\d*$/.test(url.pathname) || !isDecodable(url)) return undefined;
   const realms = realmsOf(url.searchParams);
   return isRealms(realms)
     ? { kind: "redis", url: new Secret(text), shown: shownUrl(url), realms: Number(realms) }
@@ -73,7 +83,8 @@ const CLUSTER_NODE = /^(?:[^:[\]/\s?#]+|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?$/;
 /** `[USER:PASSWORD@]HOST[:PORT],…[?realms=N&tls=true]` behind `redis-cluster://`. */
 function parseCluster(text: string): StoreSettings | undefined {
   const at = text.lastIndexOf("@");
-  if (at !== -1 && parsedUrl(`redis://${text.slice(0, at)}@host`) === undefined) return undefined;
+  const login = parsedUrl(`redis://${text.slice(0, at + 1)}host`);
+  if (login === undefined || !isDecodable(login)) return undefined;
   const [hosts, query = "", ...more] = text.slice(at + 1).split("?");
   const nodes = hosts.replace(/\/$/, "").split(",");
   if (more.length > 0 || !nodes.every(isClusterNode)) return undefined;
@@ -90,7 +101,9 @@ const isRealms = (text: string): boolean => /^[1-9]\d*$/.test(text) && Number(te
 
 function isClusterNode(text: string): boolean {
   const match = CLUSTER_NODE.exec(text);
-  return match !== null && Number(match[1] ?? 0) <= PORT_MAX;
+  if (match === null) return false;
+  const port = match[1] === undefined ? undefined : Number(match[1]);
+  return port === undefined || (port > 0 && port <= PORT_MAX);
 }
 
 export function parseJobs(text: string): JobsSettings | undefined {

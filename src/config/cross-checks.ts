@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import { exactDuration } from "../core/duration.ts";
 import { checkAlerts, checkLimitAlerts, warnOfNoAlerts } from "./alert-checks.ts";
 import { parseDuration } from "./duration.ts";
 import { MIN_SHARE_DEFAULTS, NAME_ALLOWED, NAME_PATTERN, PROVIDER_NAME_PATTERN } from "./field-schemas.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
+import { keyHash } from "./key-hash.ts";
 import { checkLimit, type LimitPlace, limitName } from "./limit-checks.ts";
 import { warnOfNotBuilt } from "./not-built.ts";
 import { checkPrices } from "./price-checks.ts";
@@ -216,7 +216,7 @@ function checkIdentity(file: RawMap, report: Report): void {
     if ((key.key === undefined) === (key.key_sha256 === undefined)) {
       report({ path, message: "a key has either key or key_sha256" });
     }
-    const hash = asText(key.key_sha256) ?? (typeof key.key === "string" ? sha256(key.key) : undefined);
+    const hash = asText(key.key_sha256) ?? (typeof key.key === "string" ? keyHash(key.key) : undefined);
     if (hash !== undefined && hashes.has(hash)) report({ path, message: "another entry has the same key" });
     if (hash !== undefined) hashes.add(hash);
     const name = asText(key.name);
@@ -241,9 +241,6 @@ function checkIdentity(file: RawMap, report: Report): void {
     used.add(lower);
   }
 }
-
-/** How client keys are known: never as they are (X1). */
-export const sha256 = (text: string): string => createHash("sha256").update(text, "utf8").digest("hex");
 
 function checkAliases(aliases: RawMap, report: Report): void {
   for (const [alias, model] of Object.entries(aliases)) {

@@ -1,3 +1,4 @@
+import { isSpecialTier } from "../core/price/service-tier.ts";
 import { asList, asMap, asText, type RawMap, type Report } from "./finding.ts";
 import { parseFrom, TIER_NAME } from "./price-schema.ts";
 import type { KeyPath } from "./problem.ts";
@@ -6,15 +7,12 @@ import type { KeyPath } from "./problem.ts";
 const providerNames = (file: RawMap): readonly string[] =>
   file.providers === undefined ? ["openai", "anthropic"] : Object.keys(asMap(file.providers));
 
-/** What providers call the usual way of serving: its price is the price. */
-const USUAL_TIERS = ["default", "standard", "standard_only", "auto", "on_demand"];
-
 function checkTiers(tiers: unknown, path: KeyPath, report: Report): void {
   for (const tier of Object.keys(asMap(tiers))) {
     const at = { path: [...path, "service_tiers", tier], atKey: true };
     if (!TIER_NAME.test(tier))
       report({ ...at, message: "allowed: lower-case letters and underscores, up to 32" });
-    else if (USUAL_TIERS.includes(tier)) {
+    else if (!isSpecialTier(tier)) {
       report({
         ...at,
         message: `what is served as ${tier} has the usual price; allowed: flex, priority, fast, …`,

@@ -114,8 +114,9 @@ export class BudgetAlerts {
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
     clearTimeout(this.#laterTimer);
-    for (const { key, compiled, isRefusing } of this.#later.values()) this.#touch(key, compiled, isRefusing);
     await this.#looking;
+    // What waits to be looked at again is looked at by this look, not by a timer that nobody waits for.
+    for (const { key, compiled, isRefusing } of this.#later.values()) this.#touch(key, compiled, isRefusing);
     await this.look();
     this.#isStopped = true;
     this.#stopping.resolve();

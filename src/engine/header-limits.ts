@@ -4,6 +4,7 @@ import type { LimitRule } from "../core/policy/policy.ts";
 import type { HeaderLimit } from "../ports/provider-format.ts";
 
 const SECOND_MS = 1_000;
+/** Headers name one length for all periods: a month's is that of the longest. */
 const CALENDAR_SECONDS = { day: 86_400, week: 604_800, month: 2_678_400 } as const;
 
 function windowSeconds({ window }: LimitRule): number | undefined {

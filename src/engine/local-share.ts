@@ -21,7 +21,7 @@ export function evenShare(spec: LimitSpec, gateways: number): LimitSpec {
     : { ...spec, capacity };
 }
 
-/** The same charges against even shares. What asks for more than a share asks for all of it: it fits the limit, so it may not never fit. */
+/** The same charges against even shares. What asks for more than a share asks for all of it instead: it fits the limit, so it must not be refused as too large for ever. */
 export function onShares(subjects: readonly SubjectCharges[], gateways: number): SubjectCharges[] {
   return subjects.map(({ key, charges }) => ({
     key,

@@ -56,8 +56,8 @@ export class PendingSteps {
   }
 
   /**
-   * Tries all again, one after the other, until one fails; resolves when that is over, also where it was under way already. Both steps are idempotent by id (L6), so one
-   * whose reply was lost is simply repeated. Never rejects for a store that is away.
+   * Tries all again, one after the other, until the store does not answer; resolves when that is over, also where it was under way already. Both steps are idempotent by id (L6), so one
+   * whose reply was lost is simply repeated. Never rejects: a step that fails for another reason than a store that is away is given up, and logged.
    */
   retry(): Promise<void> {
     this.#retrying ??= this.#retry().finally(() => {
@@ -71,14 +71,22 @@ export class PendingSteps {
   }
 
   async #retry(): Promise<void> {
-    try {
-      for (const [name, pending] of this.#pending) {
+    for (const [name, pending] of this.#pending) {
+      try {
         await this.#carryOut(pending);
+      } catch (error) {
+        if (isUnavailable(error)) return;
         this.#pending.delete(name);
-        this.#done(pending);
+        // A mistake in the code: it would fail each time, and keep those behind it.
+        this.#telemetry.count("reservation-unsettled");
+        this.#telemetry.log("error", "a step could not be repeated", {
+          step: pending.step,
+          error: String(error),
+        });
+        continue;
       }
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
+      this.#pending.delete(name);
+      this.#done(pending);
     }
   }
 }

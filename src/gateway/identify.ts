@@ -97,8 +97,8 @@ function callerFromHeaders(
 }
 
 /**
- * Who calls: from trusted headers, else from the key, else anonymous. Throws an `OperationalError` `invalid_key` for a key that is unknown or
- * missing where one is needed.
+ * Who calls: from trusted headers, else from the key, else anonymous. Throws an `OperationalError`: `invalid_key` for a key that is unknown or missing where one is
+ * needed, and for a user of whom no plan is known; `invalid_request` for a trusted header that stands more than once or is too long.
  */
 export function identify(identification: Identification, headers: RequestHeaders, address: string): Caller {
   const trusted = identification.trustedHeaders;

@@ -62,7 +62,7 @@ export interface HeaderLimit {
   readonly reading: LimitReading;
 }
 
-/** Stable codes of refusals (429), see design §3. */
+/** Codes of refusals, each of which is a 429. Clients may go by them: they stay as they are. */
 export type RefusalCode =
   | "rate_limit_exceeded"
   | "queue_full"

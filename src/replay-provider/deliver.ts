@@ -10,13 +10,14 @@ import type { WireFormat } from "./wire-format.ts";
 /** How an answer ended. `cut`: by a switch. `closed`: by the client, or because the provider was closed. */
 export type DeliveryEnd = "finished" | "cut" | "closed";
 
+/** How much of an answer has gone out. */
 export interface Delivery {
   /** Of the body, handed to the connection. */
   bytes: number;
   chunks: number;
 }
 
-/** What is told while an answer goes out. */
+/** How an answer goes out, and what ends it early. */
 export interface DeliveryOptions {
   readonly format: WireFormat;
   readonly switches: Switches;

@@ -4,7 +4,7 @@ import { SYNTHETIC_EPOCH_S, type Synthesis } from "./synthesis.ts";
 import { type SyntheticText, syntheticText } from "./synthetic-text.ts";
 import { answersWanted, outputTokensMaxOf } from "./token-count.ts";
 
-/** One line a choice: its text and its place. */
+/** What each of the answers that are asked for (`n`) says. */
 function choicesOf(synthesis: Synthesis): readonly SyntheticText[] {
   const { body, seed, outputTokens } = synthesis;
   return Array.from({ length: answersWanted(body) }, () =>

@@ -10,7 +10,7 @@ import { Seed } from "./synthetic-text.ts";
 import { inputTokensOf } from "./token-count.ts";
 import type { WireFormat } from "./wire-format.ts";
 
-/** What a synthesised answer is made from. */
+/** A request that no recording answers. */
 export interface SynthesisRequest {
   readonly method: string;
   readonly path: string;

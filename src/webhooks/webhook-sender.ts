@@ -40,6 +40,7 @@ export type SendOutcome =
 
 interface Waiting {
   readonly message: WebhookMessage;
+  readonly target: () => WebhookTarget | undefined;
   readonly resolve: (outcome: SendOutcome) => void;
 }
 
@@ -69,8 +70,8 @@ export class WebhookSender {
       return Promise.resolve({ kind: "failed", reason: "queue_full", why: `${messagesMax} are waiting` });
     }
     return new Promise((resolve) => {
-      this.#waiting.push({ message, resolve });
-      if (this.#work.size < underWayMax) this.#start(target);
+      this.#waiting.push({ message, target, resolve });
+      if (this.#work.size < underWayMax) this.#start();
     });
   }
 
@@ -83,19 +84,23 @@ export class WebhookSender {
     clearTimeout(timer);
   }
 
-  #start(target: () => WebhookTarget | undefined): void {
-    const work = this.#drain(target);
+  #start(): void {
+    const work = this.#drain();
     this.#work.add(work);
-    void work.finally(() => this.#work.delete(work));
+    void work.finally(() => {
+      this.#work.delete(work);
+      // Whoever came since it looked last has counted on it.
+      if (this.#waiting.length > 0) this.#start();
+    });
   }
 
-  async #drain(target: () => WebhookTarget | undefined): Promise<void> {
+  async #drain(): Promise<void> {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      next.resolve(await this.#deliver(next.message, target));
+      next.resolve(await this.#deliver(next));
     }
   }
 
-  async #deliver(message: WebhookMessage, target: () => WebhookTarget | undefined): Promise<SendOutcome> {
+  async #deliver({ message, target }: Waiting): Promise<SendOutcome> {
     const { timeoutMs, firstPauseMs, pauseMsMax, deadlineMs } = this.#bounds;
     const sinceMs = performance.now();
     for (let tries = 0; ; tries++) {

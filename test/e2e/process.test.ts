@@ -193,15 +193,17 @@ describe("the gateway as a process", () => {
     await untilLogged(/sluice\.yaml:\d+:\d+.*1 hour/);
     assert.equal((await gateway.call()).status, 200);
     // What needs a restart is said, also where only a password has changed.
+    const restarts = () => gateway.output.filter((line) => line.includes("`store` needs a restart")).length;
     for (const [changes, password] of ["first", "other"].entries()) {
       const elsewhere = `store: redis://:${password}-password@127.0.0.1:1`;
       writeFileSync(file, configuration(port, provider.url).replace("store: embedded:./state", elsewhere));
-      const isSaid = () => gateway.output.filter((line) => line.includes("`store` needs a restart"));
-      await until(() => isSaid().length === changes + 1);
+      await until(() => restarts() === changes + 1);
     }
     assert.doesNotMatch(gateway.output.join(), /first-password|other-password/);
+    const reloads = () => gateway.output.filter((line) => line.includes("is in force")).length;
+    assert.equal(reloads(), 2);
     writeFileSync(file, configuration(port, provider.url, used + 1));
-    await untilLogged(/in force|reloaded|changed/i);
+    await until(() => reloads() === 3);
     // One more than before the bad file, so the limit is reached now: the counter was kept.
     let refused: Response;
     do refused = await gateway.call();
@@ -209,5 +211,7 @@ describe("the gateway as a process", () => {
     assert.equal(refused.status, 429);
     assert.match(await refused.text(), new RegExp(`of ${used + 1} requests`));
     assert.equal(await gateway.stop("SIGTERM"), 0);
+    // Back to the store that is in use.
+    assert.equal(restarts(), 2);
   });
 });

@@ -32,3 +32,22 @@ test("PendingSteps keep is bounded: what is beyond is counted as unsettled (L12)
   assert.equal(steps.size, 20_000);
   assert.equal(telemetry.counted("reservation-unsettled"), 1);
 });
+
+test("PendingSteps retry gives up a step that the store refuses for good, and goes on with the others (L12)", async () => {
+  const settled: number[] = [];
+  const settle = async ({ id }: SettleRequest) => {
+    if (id.sequence === 2) throw new TypeError("a script answered nonsense");
+    settled.push(id.sequence);
+    return "settled";
+  };
+  const telemetry = new RecordingTelemetry();
+  const done: number[] = [];
+  const steps = new PendingSteps({ settle } as unknown as LimitStore, telemetry, (step) =>
+    done.push(step.request.id.sequence),
+  );
+  for (const sequence of [1, 2, 3]) steps.keep({ step: "settle", request: request(sequence) });
+  await steps.retry();
+  assert.deepEqual([settled, done, steps.size], [[1, 3], [1, 3], 0]);
+  assert.equal(telemetry.counted("reservation-unsettled"), 1);
+  assert.match(telemetry.lines.join(), /error a step could not be repeated .*a script answered nonsense/);
+});

@@ -6,7 +6,7 @@ import { test } from "node:test";
 const ROOT = join(import.meta.dirname, "..", "..");
 const SRC = join(ROOT, "src");
 
-/** What each room may import, besides itself (design §4). The replay provider is a peer of the program, not a part of it. */
+/** What each room may import, besides itself. The replay provider is a peer of the program, not a part of it. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
   ports: ["core"],

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseStore } from "../../src/config/connections.ts";
 import { OperationalError } from "../../src/core/operational-error.ts";
 import { Realms } from "../../src/stores/redis/realms.ts";
 import { parseRedisUrl } from "../../src/stores/redis/redis-url.ts";
@@ -50,6 +51,8 @@ test("parseRedisUrl reads one server and clusters", () => {
     tls: true,
     realms: undefined,
   });
+  const escaped = parseRedisUrl("redis-cluster://u:p%40x@a:1");
+  assert.deepEqual(parseRedisUrl("redis-cluster://u:p@x@a:1"), escaped);
 });
 
 test("parseRedisUrl refuses what is no Redis URL without repeating its password (X1)", () => {
@@ -60,6 +63,8 @@ test("parseRedisUrl refuses what is no Redis URL without repeating its password 
     "redis-cluster://u:secret@a/1",
     "redis-cluster://u:secret@a?realms=0",
     "redis-cluster://u:secret@a?realms=x",
+    "redis-cluster://u:secret%zz@a",
+    "redis://u:secret%zz@a",
   ]) {
     assert.throws(
       () => parseRedisUrl(url),
@@ -69,5 +74,21 @@ test("parseRedisUrl refuses what is no Redis URL without repeating its password 
         !error.message.includes("secret"),
       url,
     );
+  }
+});
+
+test("parseRedisUrl reads every address that the configuration lets through, and no URL of it is a stack trace", () => {
+  const logins = ["", "u:p@", ":p@", "u:p%40x@", "u:p@x@", "u:p?x@", "u:p#x@", "u:%zz@", "u@"];
+  const hosts = ["h", "h:1", "h:0", "h:99999", "[::1]:2", "a:1,b", "a,"];
+  const ends = ["", "/", "/2", "?realms=3", "?realms=0", "/2?realms=3"];
+  for (const scheme of ["redis", "rediss", "redis-cluster"]) {
+    for (const login of logins) {
+      for (const host of hosts) {
+        for (const end of ends) {
+          const url = `${scheme}://${login}${host}${end}`;
+          if (parseStore(url, "/") !== undefined) assert.doesNotThrow(() => parseRedisUrl(url), url);
+        }
+      }
+    }
   }
 });

@@ -4,7 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { OperationalError } from "../../src/core/operational-error.ts";
 import type { ReleaseRequest, ReservationId } from "../../src/ports/limit-store.ts";
 import type { PermitCall } from "../../src/ports/permit-queue.ts";
-import { RedisPermitQueue } from "../../src/stores/redis/redis-permit-queue.ts";
+import { RedisPermitQueue, type RoomLink } from "../../src/stores/redis/redis-permit-queue.ts";
 import { encodeFreed, type RoomRequest, ticketName } from "../../src/stores/redis/room-codec.ts";
 import { concurrency } from "../contract/limit-specs.ts";
 import { ROOM } from "../support/limit-rules.ts";
@@ -39,8 +39,8 @@ const doubles = (...numbers: readonly number[]) => Buffer.from(Float64Array.from
 
 const unavailable = () => new OperationalError("store_unavailable", "Redis does not answer");
 
-/** A queue whose Redis is the test: `reply` says what comes of each request. */
-function start(t: TestContext, reply: (request: RoomRequest) => unknown) {
+/** A queue whose Redis is the test: `reply` says what comes of each request, `link` what else is not as usual. */
+function start(t: TestContext, reply: (request: RoomRequest) => unknown, link: Partial<RoomLink> = {}) {
   const asked: RoomRequest[] = [];
   const released: ReleaseRequest[] = [];
   let hear: (message: Buffer) => void = () => {};
@@ -59,6 +59,7 @@ function start(t: TestContext, reply: (request: RoomRequest) => unknown) {
     listen: async (_, onMessage) => {
       hear = onMessage;
     },
+    ...link,
   });
   t.after(() => queue.close());
   const letters = () => asked.map(({ letter }) => letter).join("");
@@ -184,4 +185,42 @@ test("RedisPermitQueue refuses what cannot wait a second time, and lets nobody q
   await queue.enter(callOf(3), ROOM);
   assert.deepEqual(await first.decision, { kind: "timed_out", waitMs: 120_000 });
   assert.equal(entered, 4);
+});
+
+test("RedisPermitQueue listens on where a subscription fails that it has given up already (L12)", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const heartbeat = Promise.withResolvers<unknown>();
+  const subscriptions: (PromiseWithResolvers<void> & { readonly lost: () => void })[] = [];
+  const listen: RoomLink["listen"] = (_gateway, _onMessage, lost) => {
+    const subscription = { ...Promise.withResolvers<void>(), lost };
+    subscriptions.push(subscription);
+    return subscription.promise;
+  };
+  const { queue, letters } = start(t, ({ letter }) => (letter === "p" ? heartbeat.promise : waits(1)), {
+    listen,
+  });
+  const enter = async (sequence: number) => {
+    const entry = queue.enter(callOf(sequence), ROOM);
+    entry.catch(() => {});
+    await turn();
+    return entry;
+  };
+  const first = enter(1);
+  subscriptions[0].resolve();
+  await first;
+  t.mock.timers.tick(1_000);
+  await turn();
+  assert.equal(letters(), "ep");
+  // The connection breaks while the room is told that this gateway lives: twice a reason to give up.
+  subscriptions[0].lost();
+  const second = enter(2);
+  heartbeat.reject(unavailable());
+  await turn();
+  const third = enter(3);
+  subscriptions[1].reject(unavailable());
+  await assert.rejects(second, unavailable());
+  subscriptions[2].resolve();
+  await third;
+  await enter(4);
+  assert.equal(subscriptions.length, 3);
 });

@@ -125,6 +125,19 @@ describe("WebhookSender", () => {
     assert.equal(receiver.received.length, 2);
   });
 
+  test("sends each message to its own target, also those that had to wait for another one", async (t) => {
+    const { send } = await stage(t, undefined, { underWayMax: 1 });
+    const [first, second] = await Promise.all([send("a"), send("b", { isAllowed: () => false })]);
+    assert.equal(first.kind, "delivered");
+    assert.ok(second.kind === "failed" && second.reason === "forbidden", JSON.stringify(second));
+  });
+
+  test("takes up what comes in the moment in which the last one is done", async (t) => {
+    const { send } = await stage(t, undefined, { underWayMax: 1 });
+    assert.deepEqual(await send("a"), { kind: "delivered" });
+    assert.deepEqual(await send("b"), { kind: "delivered" });
+  });
+
   test("asks for its target before every try, so that a changed configuration counts at once", async (t) => {
     const { receiver, sender, target } = await stage(t, () => 500);
     let isWanted = true;

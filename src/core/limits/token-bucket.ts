@@ -62,7 +62,7 @@ export function chargeTokenBucket(
   used: number,
   held: number,
   nowMs: number,
-): number {
+): void {
   const entry = ensureEntry(state, spec.id);
   const level = refilled(state, entry, spec, nowMs);
   if (entryLength(state, entry) === 0) growEntry(state, entry, LENGTH);
@@ -70,7 +70,6 @@ export function chargeTokenBucket(
   state[entry + LEVEL] = level - used - held;
   state[entry + REMAINDER] = refilledRemainder;
   state[entry + HELD] += held;
-  return 0;
 }
 
 /** Puts back what of `held` was not `used`, up to the burst. */

@@ -87,7 +87,7 @@ export class Journal {
     this.#foldedUpTo = position;
   }
 
-  /** Deletes a portion of what no snapshot needs any more; false when there was nothing left. */
+  /** Deletes a portion of what is neither in the snapshot nor to be read after it, pages of an unfinished one included; false when there was nothing left. */
   deleteFolded(): boolean {
     const rows = this.#deleteRows.run(this.#foldedUpTo, DELETE_ROWS).changes;
     const pages = this.#deletePages.run(this.#generation, DELETE_ROWS).changes;

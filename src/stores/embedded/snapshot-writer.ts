@@ -45,7 +45,7 @@ export class SnapshotWriter {
     this.#timer = undefined;
   }
 
-  /** One step of the work every pause. A failing disk ends it; the journal is still whole and the next try comes with the next rows. */
+  /** One step of the work every pause. A failing disk ends it; the journal is still whole, and the next try comes when as much has been journaled again. */
   #run(work: Iterator<void>): void {
     const step = () => {
       try {
@@ -58,6 +58,8 @@ export class SnapshotWriter {
   }
 
   *#fold(): Generator<void> {
+    // Pages of a try that failed: where this one has fewer, what is left of them would be read as the end of this snapshot, older than what stands before it.
+    while (this.#journal.deleteFolded()) yield;
     const position = this.#journal.position;
     let page = 0;
     let bytes = 0;

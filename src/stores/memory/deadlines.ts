@@ -18,7 +18,7 @@ export interface DeadlineList<T> {
 /** Times are rounded up to this, so that there are few lists: a fifth of what a refusal may be late (Q4). */
 const GRAIN_MS = 10;
 /** Beyond this a timer would fire at once. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
+export const TIMER_MS_MAX = 2 ** 31 - 1;
 /** A timer counts in whole milliseconds, and may fire in the last one. */
 const EARLY_MS = 1;
 

@@ -15,14 +15,14 @@ import {
   type WaitingPermit,
 } from "../../ports/permit-queue.ts";
 import type { CounterTable } from "./counter-table.ts";
-import { Deadlines } from "./deadlines.ts";
-import { WaitingCall as WaitingHere } from "./waiting-call.ts";
+import { Deadlines, TIMER_MS_MAX } from "./deadlines.ts";
+import { WaitingCall } from "./waiting-call.ts";
 
 type Admitted = Extract<ReserveOutcome, { readonly kind: "admitted" }>;
 type Granted = Extract<PermitDecision, { readonly kind: "granted" }>;
 
-/** A store whose changes take a while to be as durable as promised. */
-export interface Durability {
+/** The commits of a store whose changes take a while to be as durable as promised. */
+export interface Commits {
   /** Throws `store_unavailable` where nothing may be decided at the moment. */
   assertUsable(): void;
   /**
@@ -31,9 +31,6 @@ export interface Durability {
    */
   committed(): Promise<void> | undefined;
 }
-
-/** Beyond this a timer would fire at once. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** Which subject a charge belongs to. */
 function subjectOf({ subjects }: PermitRequest, charge: number): number {
@@ -67,7 +64,7 @@ export function attemptOf(request: PermitRequest, outcome: ReserveOutcome): Atte
 /** Grants that become durable together. */
 interface Batch {
   readonly commit: Promise<void>;
-  readonly calls: WaitingHere[];
+  readonly calls: WaitingCall[];
   readonly decisions: Granted[];
 }
 
@@ -75,21 +72,21 @@ interface Batch {
 export class InProcessPermitQueue implements PermitQueue {
   readonly #clock: Clock;
   readonly #time = new RoomTime();
-  readonly #durability: Durability | undefined;
-  readonly #room: WaitingRoom<ReserveOutcome, WaitingHere>;
+  readonly #commits: Commits | undefined;
+  readonly #room: WaitingRoom<ReserveOutcome, WaitingCall>;
   readonly #table: CounterTable;
-  readonly #deadlines = new Deadlines<WaitingHere>((call) => this.#timeOut(call));
-  readonly #left = (call: WaitingHere): void => this.#leave(call);
+  readonly #deadlines = new Deadlines<WaitingCall>((call) => this.#timeOut(call));
+  readonly #left = (call: WaitingCall): void => this.#leave(call);
   #batch: Batch | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
 
-  /** Without a `durability` what is decided is as durable as it will be. */
-  constructor(table: CounterTable, clock: Clock, durability?: Durability) {
+  /** Without `commits` what is decided is as durable as it will be. */
+  constructor(table: CounterTable, clock: Clock, commits?: Commits) {
     this.#table = table;
     this.#clock = clock;
-    this.#durability = durability;
-    this.#room = new WaitingRoom<ReserveOutcome, WaitingHere>(
+    this.#commits = commits;
+    this.#room = new WaitingRoom<ReserveOutcome, WaitingCall>(
       {
         reserve: (request, nowMs, waits) =>
           attemptOf(request, table.reserve(request as PermitCall, this.#time.clockAt(nowMs), !waits)),
@@ -97,7 +94,7 @@ export class InProcessPermitQueue implements PermitQueue {
           table.expectedWait(request.subjects, ahead, serviceMs, this.#time.clockAt(nowMs)),
       },
       (call, outcome) => this.#grant(call, outcome as Admitted),
-      (request, nowMs) => new WaitingHere(request, nowMs, this.#left),
+      (request, nowMs) => new WaitingCall(request, nowMs, this.#left),
     );
   }
 
@@ -105,11 +102,11 @@ export class InProcessPermitQueue implements PermitQueue {
     call: PermitCall,
     bounds: RoomBounds,
   ): Promise<Exclude<PermitDecision, { readonly kind: "timed_out" }> | WaitingPermit> {
-    this.#durability?.assertUsable();
+    this.#commits?.assertUsable();
     const entry = this.#room.enter(call, bounds, this.#nowMs());
     switch (entry.kind) {
       case "granted":
-        await this.#durability?.committed();
+        await this.#commits?.committed();
         return { kind: "granted", outcome: entry.outcome as Admitted, isCounted: entry.isCounted };
       case "turned":
         return { kind: "refused", reason: entry.reason, waitMs: entry.waitMs, outcome: entry.outcome };
@@ -154,11 +151,11 @@ export class InProcessPermitQueue implements PermitQueue {
     for (const call of this.#deadlines.clear()) call.fail(error);
   }
 
-  #grant(call: WaitingHere, outcome: Admitted): void {
+  #grant(call: WaitingCall, outcome: Admitted): void {
     if (call.state !== "waiting") throw new Error("a permit for a call that does not wait");
     this.#deadlines.remove(call);
     const decision = { kind: "granted", outcome, isCounted: true } as const;
-    const commit = this.#durability?.committed();
+    const commit = this.#commits?.committed();
     if (commit === undefined) {
       call.decide(decision);
       return;
@@ -189,13 +186,13 @@ export class InProcessPermitQueue implements PermitQueue {
     }
   }
 
-  #leave(call: WaitingHere): void {
+  #leave(call: WaitingCall): void {
     if (call.state === "committing") call.state = "left";
     else this.#take(call);
   }
 
   /** Nobody wants what was granted. */
-  #giveBack({ request }: WaitingHere): void {
+  #giveBack({ request }: WaitingCall): void {
     const { id, subjects, flow, priority, size } = request as PermitCall;
     this.#table.release({ id, subjects }, this.#clock.nowMs());
     this.freed({
@@ -205,13 +202,13 @@ export class InProcessPermitQueue implements PermitQueue {
     });
   }
 
-  #timeOut(call: WaitingHere): void {
+  #timeOut(call: WaitingCall): void {
     const { expectedMs } = this.#room.look(call, this.#nowMs());
     if (this.#take(call)) call.decide({ kind: "timed_out", waitMs: Math.max(1, expectedMs) });
   }
 
   /** Takes a call out of the room. False where it does not wait any more. */
-  #take(call: WaitingHere): boolean {
+  #take(call: WaitingCall): boolean {
     if (call.state !== "waiting") return false;
     call.state = "left";
     this.#deadlines.remove(call);

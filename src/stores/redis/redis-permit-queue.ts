@@ -55,6 +55,7 @@ const BEAT_MS = 1_000;
 const STRAGGLER_MS = 1_000;
 /** How soon after an answer was missed its call is looked for in the room: soon after Redis answers again, and seldom enough to be nothing to it while it does not. */
 const GHOST_MS = 250;
+/** The most that `randomInt` draws from: so many that no two gateways have one name. */
 const GATEWAY_MAX = 2 ** 48 - 1;
 
 /**
@@ -151,20 +152,21 @@ export class RedisPermitQueue implements PermitQueue {
   }
 
   #listen(): Promise<void> {
-    this.#listening ??= this.#link
-      .listen(
-        this.#gateway,
-        (message) => {
-          const { generation, grants } = decodeGrants(message);
-          for (const grant of grants) this.#granted(grant, generation);
-        },
-        () => this.#giveUp("the connection to Redis was lost"),
-      )
-      .catch((error) => {
-        this.#listening = undefined;
-        throw error;
-      });
-    return this.#listening;
+    if (this.#listening !== undefined) return this.#listening;
+    const listening = this.#link.listen(
+      this.#gateway,
+      (message) => {
+        const { generation, grants } = decodeGrants(message);
+        for (const grant of grants) this.#granted(grant, generation);
+      },
+      () => this.#giveUp("the connection to Redis was lost"),
+    );
+    this.#listening = listening;
+    listening.catch(() => {
+      // One that was given up meanwhile is not the one that others listen by now.
+      if (this.#listening === listening) this.#listening = undefined;
+    });
+    return listening;
   }
 
   async #enterRoom(waiting: CallInRoom, maxWaitMs: number): Promise<EnterReply> {

@@ -30,9 +30,12 @@ const SHAPES =
 
 /** Throws `OperationalError` `invalid_configuration`. The message never holds the URL, which may hold a password (X1). */
 export function parseRedisUrl(url: string): RedisAddress {
-  const match = /^(redis|rediss|redis-cluster):\/\/(?:([^@/]*)@)?([^/?@]+)(\/[^?]*)?(?:\?(.*))?$/.exec(url);
+  const match = /^(redis|rediss|redis-cluster):\/\/(?:([^/]*)@)?([^/?@]+)(\/[^?]*)?(?:\?(.*))?$/.exec(url);
   if (match === null) throw invalid("is not a Redis URL");
   const [, scheme, credentials, hosts, path, query] = match;
+  const colon = credentials?.indexOf(":") ?? -1;
+  const username = colon > 0 ? decoded(credentials.slice(0, colon)) : undefined;
+  const password = colon >= 0 ? decoded(credentials.slice(colon + 1)) : undefined;
   const options = new URLSearchParams(query ?? "");
   const realms = realmsOf(options.get("realms"));
   if (scheme !== "redis-cluster") {
@@ -43,15 +46,22 @@ export function parseRedisUrl(url: string): RedisAddress {
   }
   if (path !== undefined && path !== "/" && path !== "/0")
     throw invalid("names a database, which a cluster has not");
-  const colon = credentials?.indexOf(":") ?? -1;
   return {
     kind: "cluster",
     nodes: hosts.split(",").map(nodeOf),
-    username: colon > 0 ? decodeURIComponent(credentials.slice(0, colon)) : undefined,
-    password: colon >= 0 ? decodeURIComponent(credentials.slice(colon + 1)) : undefined,
+    username,
+    password,
     tls: options.get("tls") === "true",
     realms,
   };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw invalid("has a user or a password with a % that escapes nothing");
+  }
 }
 
 function nodeOf(text: string): RedisNode {
