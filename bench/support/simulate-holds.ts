@@ -1,6 +1,7 @@
 import { GrowingHold } from "../../src/core/estimate/growing-hold.ts";
 import { OutputCalibration, type OutputGroup } from "../../src/core/estimate/output-quantile.ts";
 import type { RunningOutput } from "../../src/core/estimate/running-output.ts";
+import { WritingSpeed } from "../../src/core/estimate/writing-speed.ts";
 import { EventQueue } from "./event-queue.ts";
 
 /** A call as recorded. */
@@ -19,6 +20,8 @@ export interface Pace {
   readonly tokenSeconds: number;
   /** Whether what has been written is seen before the end. */
   readonly isStreamed: boolean;
+  /** How much faster or slower calls are than each other: the standard deviation of the logarithm of their speed. */
+  readonly speedSpread: number;
 }
 
 export interface HoldResult {
@@ -42,6 +45,8 @@ export type FixedHold = ((call: RecordedCall) => number) | undefined;
 
 /** E2 is over any so many calls in a row. */
 export const WINDOW_CALLS = 2_000;
+/** How often one thinks of calls of which nothing is seen, as the engine does. */
+const LOOK_SECONDS = 1;
 /** Held while nothing at all is known, as the configuration's default. */
 const OUTPUT_DEFAULT = 1_024;
 
@@ -56,8 +61,18 @@ function coverageMin(covered: readonly boolean[]): number {
   return least / window;
 }
 
+/** Normally distributed, and the same for a call each time (Box and Muller 1958, over two numbers hashed from its time and length). */
+function deviation({ atSeconds, outputTokens }: RecordedCall): number {
+  const hashed = (salt: number) => {
+    const mixed = Math.imul(Math.round(atSeconds * 1_000) ^ (outputTokens * salt), 2_654_435_761);
+    return (Math.imul(mixed ^ (mixed >>> 15), 2_246_822_519) >>> 0) / 2 ** 32;
+  };
+  return Math.sqrt(-2 * Math.log(1 - hashed(7_919))) * Math.cos(2 * Math.PI * hashed(104_729));
+}
+
 class Simulation {
   readonly #calibration = new OutputCalibration();
+  readonly #speed = new WritingSpeed();
   readonly #queue = new EventQueue();
   readonly #pace: Pace;
   readonly #fixed: FixedHold;
@@ -112,11 +127,12 @@ class Simulation {
     if (this.#pace.isStreamed) {
       if (this.#fixed === undefined) this.#follow(call, running);
       this.#extend(call, hold, output + 1);
-    }
+    } else if (this.#fixed === undefined) this.#presume(call, running, call.atSeconds + LOOK_SECONDS);
     this.#at(call, call.outputTokens, () => {
       this.#exposure -= beyond;
       this.#peak += call.inputTokensEstimated + hold.heldTokens;
       if (this.#fixed !== undefined) return;
+      this.#speed.learn("", call.group.model, call.outputTokens, this.#secondsTo(call, call.outputTokens));
       this.#calibration.ended(running, { inputTokens: call.inputTokens, outputTokens: call.outputTokens });
     });
   }
@@ -128,6 +144,16 @@ class Simulation {
     this.#at(call, emitted, () => {
       this.#calibration.emitted(running, emitted);
       this.#follow(call, running);
+    });
+  }
+
+  /** The moments at which one thinks of a call of which nothing is seen. */
+  #presume(call: RecordedCall, running: RunningOutput, atSeconds: number): void {
+    if (atSeconds >= call.atSeconds + this.#secondsTo(call, call.outputTokens)) return;
+    this.#queue.add(atSeconds, () => {
+      const written = this.#speed.writtenAfter("", call.group.model, atSeconds - call.atSeconds);
+      if (running.isNews(written)) this.#calibration.presumed(running, written);
+      this.#presume(call, running, atSeconds + LOOK_SECONDS);
     });
   }
 
@@ -144,8 +170,12 @@ class Simulation {
   }
 
   #at(call: RecordedCall, emitted: number, happen: () => void): void {
-    const { firstTokenSeconds, tokenSeconds } = this.#pace;
-    this.#queue.add(call.atSeconds + firstTokenSeconds + emitted * tokenSeconds, happen);
+    this.#queue.add(call.atSeconds + this.#secondsTo(call, emitted), happen);
+  }
+
+  #secondsTo(call: RecordedCall, emitted: number): number {
+    const { firstTokenSeconds, tokenSeconds, speedSpread } = this.#pace;
+    return firstTokenSeconds + emitted * tokenSeconds * Math.exp(speedSpread * deviation(call));
   }
 
   #sizeOf({ inputTokensEstimated, outputTokensMax }: RecordedCall) {

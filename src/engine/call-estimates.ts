@@ -3,6 +3,8 @@ import { OutputCalibration, type OutputGroup } from "../core/estimate/output-qua
 import { type OutputSnapshot, parseOutputSnapshot } from "../core/estimate/output-snapshot.ts";
 import type { RunningOutput } from "../core/estimate/running-output.ts";
 import type { Usage } from "../core/estimate/usage.ts";
+import { WritingSpeed } from "../core/estimate/writing-speed.ts";
+import { type Listed, OpenList } from "../core/open-list.ts";
 import type { CallTarget } from "../core/policy/call-target.ts";
 import type { CallSize } from "../core/policy/charges.ts";
 import { tokenUseOf } from "../core/policy/endpoint.ts";
@@ -15,6 +17,21 @@ export interface EstimatedCall {
   readonly target: CallTarget;
   /** As the provider's format has estimated it. */
   readonly size: CallSize;
+  /** Whether its answer is seen as it is written. */
+  readonly isStreamed?: boolean;
+}
+
+/** A call that was sent, and has not ended. To be handed back to the `CallEstimates` that it comes from. */
+export class RunningAnswer implements Listed {
+  readonly output: RunningOutput;
+  /** On the clock of `CallEstimates`. */
+  readonly sinceMs: number;
+  place = -1;
+
+  constructor(output: RunningOutput, sinceMs: number) {
+    this.output = output;
+    this.sinceMs = sinceMs;
+  }
 }
 
 /** What one engine has learned, in plain JSON. */
@@ -23,6 +40,9 @@ export interface EstimatesSnapshot {
   readonly output: OutputSnapshot;
 }
 
+/** How often one thinks of the answers of which nothing is seen: each look goes over all of them. */
+const LOOK_MS = 1_000;
+const SECOND_MS = 1_000;
 /** So many calls between two looks at whether anything has drifted: the look goes over all groups. */
 const DRIFT_CHECK_CALLS = 200;
 
@@ -44,11 +64,18 @@ const outputGroupOf = ({ caller, target, size }: EstimatedCall): OutputGroup => 
 export class CallEstimates {
   readonly #input = new InputCalibration();
   readonly #output = new OutputCalibration();
+  readonly #speed = new WritingSpeed();
+  readonly #unseen = new OpenList<RunningAnswer>();
   readonly #telemetry: Telemetry;
+  readonly #steadyMs: () => number;
+  #lookedMs = 0;
   #learned = 0;
 
-  constructor(telemetry: Telemetry) {
+  /** `steadyMs`: milliseconds from anywhere on, of a clock that does not leap. */
+  constructor(telemetry: Telemetry, steadyMs = (): number => performance.now()) {
     this.#telemetry = telemetry;
+    this.#steadyMs = steadyMs;
+    this.#lookedMs = steadyMs();
   }
 
   /** The size to hold. As it was given while nothing is known, and where no model tokens are used. */
@@ -69,6 +96,7 @@ export class CallEstimates {
       ...(serviceTier === undefined ? undefined : { serviceTier }),
     };
     if (use === "input") return { inputTokens, ...rest };
+    this.#thinkOfUnseen();
     const group = outputGroupOf(call);
     const outputTokensExpected = this.#output.expect(group, {
       inputTokens,
@@ -79,27 +107,33 @@ export class CallEstimates {
   }
 
   /** A call is sent. `held` is what `sizeOf` gave for it. Ends with exactly one of `learn` and `dropped`. */
-  begin(call: EstimatedCall, held: CallSize): RunningOutput {
+  begin(call: EstimatedCall, held: CallSize): RunningAnswer {
     const { inputTokens, outputTokensMax, outputTokensExpected } = held;
-    return this.#output.begin(
+    const output = this.#output.begin(
       outputGroupOf(call),
       { inputTokens, outputTokensMax, answers: call.size.answers ?? 1 },
       outputTokensExpected,
     );
+    const running = new RunningAnswer(output, this.#steadyMs());
+    const isWritten = tokenUseOf(call.target.endpoint) === "input_and_output";
+    if (isWritten && !call.isStreamed) this.#unseen.add(running);
+    return running;
   }
 
   /** A call that is still running has so much output, see `OutputCalibration.emitted`. Nearly always costs a comparison. */
-  emitted(running: RunningOutput, emittedTokens: number): void {
-    if (running.isNews(emittedTokens)) this.#output.emitted(running, emittedTokens);
+  emitted({ output }: RunningAnswer, emittedTokens: number): void {
+    if (output.isNews(emittedTokens)) this.#output.emitted(output, emittedTokens);
   }
 
   /** A call was not sent, failed, or ended without the provider's word on what it used. */
-  dropped(running: RunningOutput): void {
-    this.#output.dropped(running);
+  dropped(running: RunningAnswer): void {
+    this.#unseen.remove(running);
+    this.#output.dropped(running.output);
   }
 
   /** A call has ended whole, and the provider has said what it used. */
-  learn({ caller, target, size }: EstimatedCall, running: RunningOutput, usage: Usage): void {
+  learn({ caller, target, size }: EstimatedCall, running: RunningAnswer, usage: Usage): void {
+    this.#unseen.remove(running);
     const use = tokenUseOf(target.endpoint);
     if (use === "none") return;
     const { model } = target;
@@ -110,11 +144,41 @@ export class CallEstimates {
     if (use === "input_and_output") {
       const { inputTokens, outputTokens } = usage;
       // No call has no input: who says so has not counted the output either.
-      if (inputTokens === 0) this.#output.dropped(running);
-      else this.#output.ended(running, { inputTokens: isBelieved ? inputTokens : undefined, outputTokens });
+      if (inputTokens === 0) this.#output.dropped(running.output);
+      else {
+        this.#output.ended(running.output, {
+          inputTokens: isBelieved ? inputTokens : undefined,
+          outputTokens,
+        });
+        this.#speed.learn(provider, model, outputTokens / (size.answers ?? 1), this.#secondsOf(running));
+      }
     }
     this.#learned += 1;
     if (this.#learned % DRIFT_CHECK_CALLS === 0) this.#tellDrift();
+  }
+
+  #secondsOf({ sinceMs }: RunningAnswer): number {
+    return (this.#steadyMs() - sinceMs) / SECOND_MS;
+  }
+
+  /** The long answers end last: until then they count for what others are held by how far they should have come. */
+  #thinkOfUnseen(): void {
+    const nowMs = this.#steadyMs();
+    if (nowMs - this.#lookedMs < LOOK_MS) return;
+    this.#lookedMs = nowMs;
+    for (const running of this.#unseen.all()) {
+      const { output } = running;
+      const { provider, model } = output.group;
+      const { answers, outputTokensMax = Number.POSITIVE_INFINITY } = output.call;
+      const each = this.#speed.writtenAfter(provider, model, this.#secondsOf(running));
+      const written = Math.min(outputTokensMax, each * answers);
+      if (output.isNews(written)) this.#output.presumed(output, written);
+    }
+  }
+
+  /** How many answers run of which nothing is seen. */
+  get unseen(): number {
+    return this.#unseen.size;
   }
 
   /** How many calls it has learned from. */

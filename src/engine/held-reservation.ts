@@ -1,12 +1,11 @@
 import { GrowingHold, type HoldExtension } from "../core/estimate/growing-hold.ts";
-import type { RunningOutput } from "../core/estimate/running-output.ts";
 import type { Usage } from "../core/estimate/usage.ts";
 import { serviceOf } from "../core/fairness/service.ts";
 import { actualsFor, type CallCharges, type CallSize, costOfCall } from "../core/policy/charges.ts";
 import { cuttingRule, extensionFor, outputBefore } from "../core/policy/hold-extension.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 import type { BudgetAlerts } from "./budget-alerts.ts";
-import type { CallEstimates, EstimatedCall } from "./call-estimates.ts";
+import type { CallEstimates, EstimatedCall, RunningAnswer } from "./call-estimates.ts";
 import type { Held } from "./guarded-outcome.ts";
 import type { GuardedStore } from "./guarded-store.ts";
 import type { HoldMetrics } from "./hold-metrics.ts";
@@ -62,7 +61,7 @@ export class HeldReservation implements Reservation {
   readonly #charges: CallCharges;
   readonly #held: Held;
   readonly #hold: GrowingHold;
-  readonly #running: RunningOutput;
+  readonly #running: RunningAnswer;
   #isOpen = true;
 
   constructor(

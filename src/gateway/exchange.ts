@@ -1,3 +1,4 @@
+import type { Listed } from "../core/open-list.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import type { Reservation } from "../engine/held-reservation.ts";
 import type {
@@ -14,7 +15,6 @@ import { HeldAnswer } from "./held-answer.ts";
 import type { CallController, ResponseHandler } from "./http-client/call.ts";
 import type { ClientError } from "./http-client/client-error.ts";
 import type { ClientResponse, ResponseListener } from "./http-server/client-call.ts";
-import type { Listed } from "./open-exchanges.ts";
 import { providerFailure } from "./provider-failure.ts";
 import { settlementOf } from "./settlement.ts";
 

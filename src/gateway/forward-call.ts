@@ -1,4 +1,5 @@
 import { PRIORITIES } from "../core/fairness/permit.ts";
+import type { OpenList } from "../core/open-list.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import { modelName } from "../core/policy/call-target.ts";
 import type { Priority } from "../core/policy/policy.ts";
@@ -15,7 +16,6 @@ import { bodyTooLarge } from "./http-server/body-errors.ts";
 import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts";
 import { identify } from "./identify.ts";
 import { KeepaliveResponse } from "./keepalive-response.ts";
-import type { OpenExchanges } from "./open-exchanges.ts";
 import { sendAnswer } from "./own-answer.ts";
 import { recognisedPath } from "./route.ts";
 import type { Upstream } from "./upstream.ts";
@@ -30,7 +30,7 @@ export interface ForwardOptions {
   readonly telemetry: Telemetry;
   readonly upstream: Upstream;
   /** Calls in flight, so that a shutdown can end them. */
-  readonly exchanges: OpenExchanges<Exchange>;
+  readonly exchanges: OpenList<Exchange>;
 }
 
 /** A call, with the format that its path is of. */
@@ -83,6 +83,7 @@ export async function forwardCall(arrived: ForwardOptions): Promise<void> {
         account: accountOf(route),
       },
       size: call?.estimate ?? { inputTokens: 0, outputTokensMax: undefined },
+      isStreamed: call?.stream ?? false,
       priority: priorityOf(request),
       bytes: CONNECTION_BYTES + (call?.upstreamBody.length ?? 0),
     });

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { FAILURE_STATUS, failureMessage } from "../core/failure-answer.ts";
+import { OpenList } from "../core/open-list.ts";
 import { OperationalError } from "../core/operational-error.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { HttpAnswer } from "../ports/provider-format.ts";
@@ -12,7 +13,6 @@ import type { ClientRequest, ClientResponse } from "./http-server/client-call.ts
 import { HttpServer } from "./http-server/http-server.ts";
 import { identify } from "./identify.ts";
 import { limitsAnswer } from "./limits-answer.ts";
-import { OpenExchanges } from "./open-exchanges.ts";
 import { ownAnswer, ownFailure, sendAnswer } from "./own-answer.ts";
 import { type Route, routeOf } from "./route.ts";
 import { Upstream } from "./upstream.ts";
@@ -34,7 +34,7 @@ export class Gateway {
   readonly #metrics: MetricsPage;
   readonly #server: HttpServer;
   readonly #upstream: Upstream;
-  readonly #exchanges = new OpenExchanges<Exchange>();
+  readonly #exchanges = new OpenList<Exchange>();
   readonly #idPrefix = `req_${randomBytes(6).toString("hex")}`;
   #settings: GatewaySettings;
   #requests = 0;

@@ -99,3 +99,114 @@ test("CallEstimates raises an alarm when a model's estimates move by more than a
   assert.ok(telemetry.counted("calibration-drifted") >= 1);
   assert.match(JSON.stringify(telemetry.lines), /gpt-4o-mini/);
 });
+
+/** Uniform in (0, 1), the same for the same place. */
+const noise = (i: number, salt: number) =>
+  (((Math.imul(i + 1, 2_654_435_761) ^ Math.imul(salt + 1, 2_246_822_519)) >>> 0) + 0.5) / 2 ** 32;
+
+/** The least share of 2,000 calls in a row that is covered at a cold start: calls of exponential lengths come every 200 ms, and are answered as a whole. */
+function coverageAtColdStart(meanTokens: number, tokensPerSecond: number): number {
+  const STEP_MS = 200;
+  let nowMs = 0;
+  const estimates = new CallEstimates(new RecordingTelemetry(), () => nowMs);
+  const ends = new Map<number, (() => void)[]>();
+  const covered: boolean[] = [];
+  for (let i = 0; i < 5_000; i++) {
+    nowMs = i * STEP_MS;
+    for (const end of ends.get(i) ?? []) end();
+    ends.delete(i);
+    const length = Math.ceil(-meanTokens * Math.log(noise(i, 1)));
+    const held = estimates.sizeOf(CALL);
+    covered.push(length <= (held.outputTokensExpected ?? 1_024));
+    const running = estimates.begin(CALL, held);
+    const speed =
+      tokensPerSecond * Math.exp(0.4 * Math.sqrt(-2 * Math.log(noise(i, 2))) * Math.cos(6.28 * noise(i, 3)));
+    const at = i + Math.ceil((500 + (1_000 * length) / speed) / STEP_MS);
+    const list = ends.get(at) ?? [];
+    ends.set(at, list);
+    list.push(() => estimates.learn(CALL, running, usage(100, length)));
+  }
+  let inWindow = 0;
+  let least = 2_000;
+  covered.forEach((isCovered, i) => {
+    inWindow += Number(isCovered) - (i >= 2_000 ? Number(covered[i - 2_000]) : 0);
+    if (i >= 1_999) least = Math.min(least, inWindow);
+  });
+  return least / 2_000;
+}
+
+test("CallEstimates covers 88 % of any 2,000 answers that come as a whole, though the long ones of a cold start end last (E2)", () => {
+  for (const [meanTokens, tokensPerSecond] of [
+    [400, 50],
+    [1_500, 50],
+    [1_500, 30],
+    [3_000, 80],
+  ]) {
+    const least = coverageAtColdStart(meanTokens, tokensPerSecond);
+    assert.ok(least >= 0.88, `${least} of ${meanTokens} at ${tokensPerSecond}/s`);
+  }
+});
+
+/** Estimates that have learned from 30 answers of 100 model tokens, on a clock that the test moves. */
+function learnedOnClock() {
+  const clock = { nowMs: 0 };
+  const estimates = new CallEstimates(new RecordingTelemetry(), () => clock.nowMs);
+  const finish = () => {
+    for (let i = 0; i < 30; i++) learn(estimates, CALL, usage(100, 100));
+  };
+  finish();
+  const begin = (call: EstimatedCall) =>
+    Array.from({ length: 60 }, () => estimates.begin(call, estimates.sizeOf(call)));
+  return {
+    clock,
+    estimates,
+    begin,
+    finish,
+    expected: () => estimates.sizeOf(CALL).outputTokensExpected ?? 0,
+  };
+}
+
+test("CallEstimates thinks of answers that come as a whole only while they run (E2)", () => {
+  const { clock, estimates, begin, finish, expected } = learnedOnClock();
+  const before = expected();
+  const open = begin(CALL);
+  assert.equal(estimates.unseen, open.length);
+  clock.nowMs += 60_000;
+  const meanwhile = expected();
+  assert.ok(meanwhile >= 1_000, `${meanwhile} after ${before}`);
+  for (const running of open) estimates.dropped(running);
+  assert.equal(estimates.unseen, 0);
+  finish();
+  assert.ok(expected() <= 1.2 * before, `${expected()} after ${before}`);
+  for (const running of begin(CALL)) estimates.learn(CALL, running, usage(100, 100));
+  assert.equal(estimates.unseen, 0);
+});
+
+test("CallEstimates goes by what is seen of a stream, not by the time that it takes (E2)", () => {
+  const { clock, begin, expected } = learnedOnClock();
+  const before = expected();
+  begin({ ...CALL, isStreamed: true });
+  clock.nowMs += 60_000;
+  assert.equal(expected(), before);
+});
+
+test("CallEstimates takes a slow model to have written little (E2)", () => {
+  const { clock, estimates, begin, expected } = learnedOnClock();
+  const slow = { ...CALL, isStreamed: true };
+  for (let i = 0; i < 100; i++) {
+    const running = estimates.begin(slow, estimates.sizeOf(slow));
+    clock.nowMs += 400_000;
+    estimates.learn(slow, running, usage(100, 400));
+  }
+  const before = expected();
+  begin(CALL);
+  clock.nowMs += 60_000;
+  assert.ok(expected() <= 1.1 * before, `${expected()} after ${before}`);
+});
+
+test("CallEstimates takes no answer to be longer than its own maximum (E2)", () => {
+  const { clock, begin, expected } = learnedOnClock();
+  begin({ ...CALL, size: { ...SIZE, outputTokensMax: 300 } });
+  clock.nowMs += 600_000;
+  assert.ok(expected() >= 300 && expected() < 8_192, `${expected()}`);
+});

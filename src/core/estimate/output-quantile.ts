@@ -158,17 +158,33 @@ export class OutputCalibration {
       running.isMissCorrected = now === undefined || now < emittedTokens;
       if (running.isMissCorrected) this.#correct(node, true);
     }
-    const bucket = bucketOf(Math.ceil(emittedTokens / call.answers)) | (STEP_BUCKETS - 1);
+    const next = this.#reach(running, node, emittedTokens);
+    running.nextTokens = expected === undefined || isMiss ? next : Math.min(next, expected + 1);
+  }
+
+  /**
+   * A running call of which nothing is seen has by now written as much as such calls have. To be told when that is news. It counts for what others are held, so that
+   * the long ones count before they end; whether it outgrows its own hold is known when it has ended.
+   */
+  presumed(running: RunningOutput, outputTokens: number): void {
+    running.node ??= this.#tree.use(running.group);
+    running.isPresumed = true;
+    running.nextTokens = this.#reach(running, running.node, outputTokens);
+  }
+
+  /** Counts how far a running call has come. Returns from how much output on there is more to count. */
+  #reach(running: RunningOutput, node: OutputGroupNode, outputTokens: number): number {
+    const { answers, inputTokens } = running.call;
+    const bucket = bucketOf(Math.ceil(outputTokens / answers)) | (STEP_BUCKETS - 1);
     const before = running.reachedBucket;
     if (bucket > before) {
       running.reachedBucket = bucket;
       for (let broader: OutputGroupNode | undefined = node; broader !== undefined; broader = broader.parent) {
         broader.all.reach(before, bucket);
       }
-      cell.reach(before, bucket);
+      node.bandCell(bandOf(inputTokens)).reach(before, bucket);
     }
-    const next = bucketStart(running.reachedBucket + 1) * call.answers;
-    running.nextTokens = expected === undefined || isMiss ? next : Math.min(next, expected + 1);
+    return bucketStart(running.reachedBucket + 1) * answers;
   }
 
   /** A call has ended, and its usage is known: of one that failed or was cut, see `dropped`. Exactly one of the two ends a call. */
@@ -196,9 +212,18 @@ export class OutputCalibration {
     cell.refreshIfMoved(this.#observed);
   }
 
-  /** A call has failed or was cut: what it had written by then counts, and so does having outgrown its hold; how it would have ended is not known. */
+  /**
+   * A call has failed or was cut: what it was seen to have written by then counts, and so does having outgrown its hold; how it would have ended is not known. What was only
+   * presumed counts no more: a provider that does not answer has not written either.
+   */
   dropped(running: RunningOutput): void {
     if (isJudged(running) && running.risk !== 1) this.#debt.forget(running.risk);
+    const { node, reachedBucket } = running;
+    if (!running.isPresumed || node === undefined) return;
+    for (let broader: OutputGroupNode | undefined = node; broader !== undefined; broader = broader.parent) {
+      broader.all.takeBack(reachedBucket);
+    }
+    node.bandCell(bandOf(running.call.inputTokens)).takeBack(reachedBucket);
   }
 
   /** What this instance has seen itself: nothing that it absorbed. Of many groups the most recently used. */

@@ -25,8 +25,8 @@ const UNKNOWN_MAX = 8_192;
 const UNKNOWN_SHAPE = Math.log(9) / Math.log(1_024 / UNKNOWN_MEDIAN);
 /** Recomputing quantiles takes some microseconds; so many new lengths in a well-known group move them by little. */
 const PENDING_MAX = 16;
-/** How much of a new length it is that a running call has come a step further: it takes some twenty to its end, of which the first few say most. */
-const PENDING_STEP = 1 / 8;
+/** How much of a new length it is that a running call has come a bucket further: it takes some eighty to its end, of which the first few say most. */
+const PENDING_BUCKET = 1 / 32;
 /** A group with less evidence than this leans on broader ones, and looks at them again after so many calls anywhere. */
 const COLD_EVIDENCE = 50;
 const COLD_CALLS_MAX = 64;
@@ -87,7 +87,13 @@ export class QuantileCell {
   /** See `SurvivalHistogram.reach`. */
   reach(before: number, bucket: number): void {
     this.own.reach(before, bucket);
-    this.#isNew(PENDING_STEP);
+    this.#isNew((bucket - before) * PENDING_BUCKET);
+  }
+
+  /** See `SurvivalHistogram.takeBack`. */
+  takeBack(reached: number): void {
+    this.own.takeBack(reached);
+    this.#isNew(reached * PENDING_BUCKET);
   }
 
   /** See `SurvivalHistogram.add`. */

@@ -21,6 +21,8 @@ export class RunningOutput {
   node: OutputGroupNode | undefined;
   /** The last bucket of length that was counted. */
   reachedBucket = NOTHING_REACHED;
+  /** Whether that is what such calls have written by now, and not what was seen. */
+  isPresumed = false;
   /** How much of a miss it counts as; undefined as long as it has not been entered. */
   risk: number | undefined;
   /** Whether the correction of levels has been told that it is a miss. */

@@ -43,6 +43,12 @@ export class SurvivalHistogram {
     for (let i = before + 1; i <= bucket; i++) this.#reached[i] += this.#weight;
   }
 
+  /** A running call that was counted up to `reached` counts no more. */
+  takeBack(reached: number): void {
+    for (let i = 0; i <= reached; i++)
+      this.#reached[i] = Math.max(this.#ended[i], this.#reached[i] - this.#weight);
+  }
+
   /** A call has ended; `reached` is the last bucket that was counted of it. */
   add(length: number, reached = NOTHING_REACHED): void {
     const bucket = bucketOf(length);

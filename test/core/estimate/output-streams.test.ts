@@ -148,3 +148,37 @@ test("OutputCalibration tells other instances of calls that still run (E2)", () 
   const hold = other.expect(GROUP, CALL) ?? 0;
   assert.ok(hold > 300, `${hold}`);
 });
+
+test("OutputCalibration holds more where calls of which nothing is seen should have come far, and takes that back where they fail (E2)", () => {
+  const calibration = new OutputCalibration();
+  for (let i = 0; i < 20; i++) {
+    calibration.ended(begin(calibration), { inputTokens: undefined, outputTokens: 100 });
+  }
+  const before = calibration.expect(GROUP, CALL) ?? 0;
+  const unseen = Array.from({ length: 40 }, () => begin(calibration));
+  for (const running of unseen) {
+    calibration.presumed(running, 1_000);
+    assert.equal(running.isNews(1_001), false);
+    assert.ok(running.isNews(2_000));
+  }
+  const meanwhile = calibration.expect(GROUP, CALL) ?? 0;
+  assert.ok(meanwhile >= 1_000, `${meanwhile}`);
+  for (const running of unseen) calibration.dropped(running);
+  for (let i = 0; i < 20; i++) {
+    calibration.ended(begin(calibration), { inputTokens: undefined, outputTokens: 100 });
+  }
+  const after = calibration.expect(GROUP, CALL) ?? 0;
+  assert.ok(after <= 1.2 * before, `${after} after ${before}`);
+});
+
+test("OutputCalibration takes no call that nothing is seen of for a miss before it ends (E2)", () => {
+  const [calibration, other] = [new OutputCalibration(), new OutputCalibration()];
+  for (let i = 0; i < 500; i++) {
+    for (const each of [calibration, other]) {
+      const running = begin(each);
+      if (each === calibration) each.presumed(running, 2 * (running.expected ?? 100));
+      each.ended(running, { inputTokens: undefined, outputTokens: 100 });
+    }
+  }
+  assert.equal(calibration.expect(GROUP, CALL), other.expect(GROUP, CALL));
+});

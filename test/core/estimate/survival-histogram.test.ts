@@ -80,3 +80,16 @@ test("SurvivalHistogram forgets ends and arrivals alike, however long it runs (E
   assert.ok(packed[1] >= 0.999 * 16 * 100, `${packed}`);
   assert.ok(Math.abs(histogram.evidence - 100) < 1, `${histogram.evidence}`);
 });
+
+test("SurvivalHistogram takes a call back that was counted for nothing (E2)", () => {
+  fc.assert(
+    fc.property(histories, fc.integer({ min: 0, max: 300 }), (history, length) => {
+      const histogram = histogramOf(history);
+      const before = histogram.packed(SCALE);
+      histogram.reach(-1, bucketOf(length));
+      histogram.takeBack(bucketOf(length));
+      assert.deepEqual(histogram.packed(SCALE), before);
+    }),
+    runs(100),
+  );
+});
