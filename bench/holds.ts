@@ -1,7 +1,7 @@
 /**
  * How much is held for calls, beside what they use (E2, E3): recorded traces and usages, in their own order, shuffled together, and with a shift half
  * way; with every outcome known before the next call; with streams that report when they end and are followed while they run; and with answers that come
- * whole, of which nothing is known before they end.
+ * whole, of which nothing is known before they end but how long they have taken.
  *
  * Beside it, holding `max_tokens`: the call's own where it names one. The traces do not say what their calls named; 4,096 stands for it, which three
  * quarters of the recorded calls that name one do. Recorded usages once with the input that the provider counted, so that the output estimate is seen by
