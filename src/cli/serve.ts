@@ -122,6 +122,12 @@ function watchConfiguration(opened: SettingsFile, gateway: RunningGateway, telem
       }
       for (const warning of settings.warnings) telemetry.log("warn", formatProblem(warning));
     },
+    onFailure: (error) => {
+      telemetry.count("config-rejected");
+      telemetry.log("error", "the changed configuration could not be taken, the one before stays in force", {
+        error: error instanceof Error ? error.stack : String(error),
+      });
+    },
     onError: (error) => {
       telemetry.count("config-rejected");
       telemetry.log(

@@ -20,6 +20,8 @@ export interface SettingsWatch {
 export interface SettingsListener {
   /** A changed file that is valid. */
   readonly onSettings: (settings: Settings) => void;
+  /** A change that could not be taken for a reason that is not the file's: a mistake in this program. What is in force stays in force. */
+  readonly onFailure: (error: unknown) => void;
   /** A changed file that is not, or one that is gone: what is in force stays in force. Told once for each content. */
   readonly onError: (error: ConfigurationError) => void;
 }
@@ -80,7 +82,7 @@ class FileWatch implements SettingsWatch {
     this.#parse = parse;
     this.#listener = listener;
     this.#watcher = this.#watchFolder();
-    this.#look = setInterval(() => void this.#read(), LOOK_MS).unref();
+    this.#look = setInterval(() => this.#update(), LOOK_MS).unref();
     // What changed since it was read.
     this.#schedule();
   }
@@ -110,7 +112,11 @@ class FileWatch implements SettingsWatch {
   #schedule(): void {
     if (this.#isClosed) return;
     clearTimeout(this.#quiet);
-    this.#quiet = setTimeout(() => void this.#read(), QUIET_MS).unref();
+    this.#quiet = setTimeout(() => this.#update(), QUIET_MS).unref();
+  }
+
+  #update(): void {
+    this.#read().catch((error: unknown) => this.#listener.onFailure(error));
   }
 
   async #read(): Promise<void> {
@@ -119,8 +125,9 @@ class FileWatch implements SettingsWatch {
       return;
     }
     this.#isReading = true;
-    const content = await readContent(this.#path);
-    this.#isReading = false;
+    const content = await readContent(this.#path).finally(() => {
+      this.#isReading = false;
+    });
     if (this.#isClosed) return;
     if (content.seen !== this.#seen) {
       this.#seen = content.seen;

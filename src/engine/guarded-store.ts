@@ -47,7 +47,7 @@ export class GuardedStore {
     this.#fallback = fallback;
     this.#telemetry = telemetry;
     this.#clock = clock;
-    this.#lease = new Lease(store, clock);
+    this.#lease = new Lease(store, telemetry, clock);
     this.#pending = new PendingSteps(store, telemetry, ({ request }) => this.#tellFreed(request.subjects));
     this.claims = new Claims(store, this.#lease, this.#pending);
   }

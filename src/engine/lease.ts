@@ -1,6 +1,8 @@
 import { randomInt } from "node:crypto";
 import { type Clock, systemClock } from "../ports/clock.ts";
 import type { LimitStore, ReservationId } from "../ports/limit-store.ts";
+import type { Telemetry } from "../ports/telemetry.ts";
+import { isUnavailable } from "./pending-steps.ts";
 
 /** How long a dead gateway's concurrency stays taken (L9). */
 export const LEASE_MS = 30_000;
@@ -17,6 +19,7 @@ const INSTANCE_MAX = 2 ** 48 - 1;
  */
 export class Lease {
   readonly #store: LimitStore;
+  readonly #telemetry: Telemetry;
   readonly #clock: Clock;
   #instance = randomInt(1, INSTANCE_MAX);
   #sequence = 0;
@@ -25,8 +28,9 @@ export class Lease {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(store: LimitStore, clock: Clock = systemClock) {
+  constructor(store: LimitStore, telemetry: Telemetry, clock: Clock = systemClock) {
     this.#store = store;
+    this.#telemetry = telemetry;
     this.#clock = clock;
   }
 
@@ -60,8 +64,9 @@ export class Lease {
     try {
       this.#gateways = Math.max(1, await this.#store.beat(this.#instance, LEASE_MS));
       this.#renewedMs = this.#clock.nowMs();
-    } catch {
+    } catch (error) {
       succeeded = false;
+      if (!isUnavailable(error)) this.#telemetry.log("error", "a heartbeat failed", { error: String(error) });
     }
     if (this.#stopped) return;
     onBeat(succeeded);

@@ -214,10 +214,7 @@ export class Exchange implements ResponseHandler, ResponseListener, Listed {
       this.#response.destroy();
       return;
     }
-    // A request that has gone out may have been counted by the provider; one that has not costs nothing.
-    this.#done(() =>
-      this.#sent ? this.#options.reservation.settle(undefined) : this.#options.reservation.release(),
-    );
+    this.#done(() => this.#settleUnanswered(error));
     const answer = format.failure(failure, requestId);
     if (this.#readerGone) return;
     this.#response.writeHead(answer.status, [...answer.headers, ...this.#options.headers]);
@@ -278,7 +275,18 @@ export class Exchange implements ResponseHandler, ResponseListener, Listed {
     return this.#usage;
   }
 
-  #settle(isCut: boolean): Promise<void> {
+  /**
+   * A request that has gone out may have been counted by the provider, one that has not costs nothing. What takes too long for us, the provider has worked on, and is paid
+   * for as what a client does not wait for.
+   */
+  #settleUnanswered({ code }: ClientError): Promise<void> {
+    if (code === "answer_timeout") return this.#settle(true);
+    const { reservation } = this.#options;
+    return this.#sent ? reservation.settle(undefined) : reservation.release();
+  }
+
+  // `async`, so that whatever is thrown ends the exchange, too.
+  async #settle(isCut: boolean): Promise<void> {
     const { reservation, call, telemetry } = this.#options;
     const metered = this.#metered();
     if (this.#isUnreadable || (metered?.kind === "counted" && !isCut)) telemetry.count("usage-missing");

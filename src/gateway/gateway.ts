@@ -58,6 +58,7 @@ export class Gateway {
       options.settings.bounds,
       (request, response) => this.#handle(request, response),
       burst,
+      (error) => this.#telemetry.log("error", "a connection could not be taken", { error: error.message }),
     );
   }
 

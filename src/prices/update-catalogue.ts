@@ -32,7 +32,10 @@ class UpdateFailure extends Error {}
 
 async function fetchText(url: string): Promise<string> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
-  if (!answer.ok || answer.body === null) throw new UpdateFailure(`the answer is ${answer.status}`);
+  if (!answer.ok || answer.body === null) {
+    await answer.body?.cancel();
+    throw new UpdateFailure(`the answer is ${answer.status}`);
+  }
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of answer.body) {

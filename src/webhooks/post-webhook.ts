@@ -58,7 +58,7 @@ const STATUS_GONE = 410;
 const SECOND_MS = 1_000;
 
 /**
- * Sends one message, signed as Standard Webhooks say, once. Follows no redirect: it may lead where nothing may go. Never rejects; `signal` ends it, as does
+ * Sends one message, signed as Standard Webhooks say, once. Follows no redirect: it may lead where nothing may go. Throws for a secret that cannot sign, and never rejects; `signal` ends it, as does
  * `timeoutMs`.
  */
 export function postWebhook(

@@ -10,12 +10,13 @@ import { openSettingsFile, type SettingsWatch } from "../../src/config/watch-set
 
 const withLimit = (limit: number | string) =>
   `plans: { free: { limits: [{ meter: requests, limit: ${limit}, per: 1m }] } }`;
+const unexpected = (error: unknown) => assert.fail(String(error));
 const limitOf = (settings: Settings) => settings.policy.plans.get("free")?.limits[0].limit;
 
 describe("openSettingsFile", () => {
   let directory: string;
   let file: string;
-  let events: EventEmitter<{ settings: [Settings]; error: [ConfigurationError] }>;
+  let events: EventEmitter<{ settings: [Settings]; error: [ConfigurationError]; failure: [unknown] }>;
   let watching: SettingsWatch | undefined;
 
   beforeEach(() => {
@@ -34,6 +35,7 @@ describe("openSettingsFile", () => {
     watching = opened.watch({
       onSettings: (settings) => events.emit("settings", settings),
       onError: (error) => events.emit("error", error),
+      onFailure: (error) => events.emit("failure", error),
     });
     return opened.settings;
   };
@@ -82,12 +84,17 @@ describe("openSettingsFile", () => {
     writeFileSync(file, withLimit(1));
     let told = 0;
     const opened = await openSettingsFile(file, {});
-    watching = opened.watch({ onSettings: () => (told += 1), onError: () => (told += 1) });
+    watching = opened.watch({
+      onSettings: () => (told += 1),
+      onError: () => (told += 1),
+      onFailure: () => (told += 1),
+    });
     // Both look now; to the older one it is a change.
     const next = changed();
     const other = older.watch({
       onSettings: (settings) => events.emit("settings", settings),
       onError: () => {},
+      onFailure: unexpected,
     });
     assert.equal(limitOf((await next)[0]), 1);
     other.close();
@@ -101,6 +108,7 @@ describe("openSettingsFile", () => {
     watching = opened.watch({
       onSettings: (settings) => events.emit("settings", settings),
       onError: () => {},
+      onFailure: unexpected,
     });
     assert.equal(limitOf((await next)[0]), 2);
   });
@@ -119,6 +127,24 @@ describe("openSettingsFile", () => {
     assert.equal(limitOf((await next)[0]), 2);
   });
 
+  test("tells of a change that its listener cannot take, and goes on with the next one", async () => {
+    const opened = await openSettingsFile(file, {});
+    const failure = Promise.withResolvers<unknown>();
+    watching = opened.watch({
+      onSettings: (settings) => {
+        if (limitOf(settings) === 2) throw new Error("a mistake");
+        events.emit("settings", settings);
+      },
+      onError: unexpected,
+      onFailure: failure.resolve,
+    });
+    writeFileSync(file, withLimit(2));
+    assert.match(String(await failure.promise), /a mistake/);
+    const next = changed();
+    writeFileSync(file, withLimit(3));
+    assert.equal(limitOf((await next)[0]), 3);
+  });
+
   test("tells nobody anything once it is closed", async () => {
     await open();
     watching?.close();
@@ -130,7 +156,11 @@ describe("openSettingsFile", () => {
     // A second watch on the same folder hears of the change; the first would have by then.
     const second = await openSettingsFile(file, {});
     const heard = Promise.withResolvers<void>();
-    const other = second.watch({ onSettings: () => heard.resolve(), onError: () => {} });
+    const other = second.watch({
+      onSettings: () => heard.resolve(),
+      onError: () => {},
+      onFailure: heard.reject,
+    });
     writeFileSync(file, withLimit(3));
     await heard.promise;
     other.close();

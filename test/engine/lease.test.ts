@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { OperationalError } from "../../src/core/operational-error.ts";
 import { Lease } from "../../src/engine/lease.ts";
+import { silentTelemetry } from "../../src/ports/telemetry.ts";
 import { MemoryLimitStore } from "../../src/stores/memory/memory-limit-store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { RecordingTelemetry } from "../support/recording-telemetry.ts";
 
 /** As L9 has it. */
 const LEASE_MS_MAX = 30_000;
@@ -18,7 +20,7 @@ test("Lease asks for 30 s at the most, and renews them before they are over thou
     beats.push({ atMs: clock.nowMs(), leaseMs });
     return 1;
   });
-  const lease = new Lease(store, clock);
+  const lease = new Lease(store, silentTelemetry, clock);
   t.after(() => lease.stop());
   await lease.start();
   for (let ms = 0; ms < 120_000; ms += 100) {
@@ -47,7 +49,7 @@ test("Lease goes on under a new name once it could not be renewed for as long as
     if (isAway) throw new OperationalError("store_unavailable", "away");
     return 1;
   });
-  const lease = new Lease(store, clock);
+  const lease = new Lease(store, silentTelemetry, clock);
   t.after(() => lease.stop());
   await lease.start();
   const pass = async (ms: number) => {
@@ -72,4 +74,19 @@ test("Lease goes on under a new name once it could not be renewed for as long as
   const [old, renamed] = await away(LEASE_MS_MAX + 5_000);
   assert.notEqual(renamed.instance, old.instance);
   assert.equal(renamed.sequence, 1);
+});
+
+test("Lease says where a heartbeat fails for another reason than a store that is away, and goes on", async (t) => {
+  const telemetry = new RecordingTelemetry();
+  const store = new MemoryLimitStore();
+  t.after(() => store.close());
+  t.mock.method(store, "beat", async () => {
+    throw new TypeError("a mistake");
+  });
+  const lease = new Lease(store, telemetry);
+  t.after(() => lease.stop());
+  const beats: boolean[] = [];
+  await lease.start((succeeded) => beats.push(succeeded));
+  assert.deepEqual(beats, [false]);
+  assert.match(telemetry.lines[0], /^error a heartbeat failed.*a mistake/);
 });

@@ -6,7 +6,8 @@ import { type TestContext, test } from "node:test";
 import { EmbeddedLimitStore } from "../../src/stores/embedded/embedded-limit-store.ts";
 import { Journal } from "../../src/stores/embedded/journal.ts";
 import { Gateway } from "../contract/gateway.ts";
-import { rolling } from "../contract/limit-specs.ts";
+import { concurrency, rolling } from "../contract/limit-specs.ts";
+import { Waiter } from "../contract/permit-queue.contract.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { RecordingTelemetry } from "../support/recording-telemetry.ts";
 import { until } from "../support/until.ts";
@@ -86,4 +87,39 @@ test("EmbeddedLimitStore says in a sentence that its file is damaged, wherever i
       `page ${page}`,
     );
   }
+});
+
+test("EmbeddedLimitStore does not count against a user what was granted and could not be written (Q1)", async (t) => {
+  const store = new EmbeddedLimitStore({ directory: temporaryDirectory(t) });
+  t.after(() => store.close());
+  const waiter = new Waiter(store, 101);
+  await store.beat(101, 600_000);
+  const specs = [{ key: "account=1", spec: concurrency(1) }];
+  const first = await waiter.granted({ user: "zoe", specs });
+  const large = await waiter.waiting({ user: "ann", specs, part: { size: 1_000 } });
+  const { id, subjects } = first;
+  await store.release({ id, subjects });
+  const full = t.mock.method(Journal.prototype, "append", () => {
+    throw new Error("database or disk is full");
+  });
+  waiter.permits.freed({ keys: ["account=1"], served: undefined, openMs: 5 });
+  await assert.rejects(large.decision, { code: "store_unavailable" });
+  full.mock.restore();
+  // As the engine does when the store is back.
+  const release = () =>
+    store.release({ id: large.call.id, subjects: large.call.subjects }).then(
+      () => true,
+      () => false,
+    );
+  await until(release);
+  const second = await waiter.granted({ user: "zoe", specs });
+  const ben = await waiter.waiting({ user: "ben", specs });
+  const again = await waiter.waiting({ user: "ben", specs });
+  const ann = await waiter.waiting({ user: "ann", specs });
+  await waiter.end(second);
+  assert.equal((await ben.decision).kind, "granted");
+  await waiter.end(ben.call, 1, true);
+  const next = await Promise.race([ann.decision.then(() => "ann"), again.decision.then(() => "ben")]);
+  assert.equal(next, "ann");
+  again.leave();
 });

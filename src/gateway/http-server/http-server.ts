@@ -37,10 +37,17 @@ export class HttpServer implements ConnectionOwner {
   readonly #plain = new Set<PlainConnection>();
   readonly #timer: NodeJS.Timeout;
   readonly #burst: WriteBurst;
+  readonly #onRefused: (error: Error) => void;
   #isDraining = false;
 
-  /** `burst`: when small answers go out. */
-  constructor(bounds: HttpServerBounds, handler: RequestHandler, burst = new WriteBurst()) {
+  /** `burst`: when small answers go out. `onRefused`: the system would not give it a connection; it goes on. */
+  constructor(
+    bounds: HttpServerBounds,
+    handler: RequestHandler,
+    burst = new WriteBurst(),
+    onRefused: (error: Error) => void = () => {},
+  ) {
+    this.#onRefused = onRefused;
     this.#burst = burst;
     this.#bounds = { ...bounds, keepAliveMs: KEEP_ALIVE_MS };
     this.#handler = handler;
@@ -82,6 +89,8 @@ export class HttpServer implements ConnectionOwner {
       this.#server.once("error", reject);
       this.#server.listen(port, host, () => {
         this.#server.off("error", reject);
+        // An error that nobody listens to would end the process, with every call under way.
+        this.#server.on("error", this.#onRefused);
         resolve();
       });
     });

@@ -106,7 +106,12 @@ export class InProcessPermitQueue implements PermitQueue {
     const entry = this.#room.enter(call, bounds, this.#nowMs());
     switch (entry.kind) {
       case "granted":
-        await this.#commits?.committed();
+        try {
+          await this.#commits?.committed();
+        } catch (error) {
+          if (entry.isCounted) this.#uncount(call);
+          throw error;
+        }
         return { kind: "granted", outcome: entry.outcome as Admitted, isCounted: entry.isCounted };
       case "turned":
         return { kind: "refused", reason: entry.reason, waitMs: entry.waitMs, outcome: entry.outcome };
@@ -173,7 +178,10 @@ export class InProcessPermitQueue implements PermitQueue {
     commit.then(
       () => this.#committed(batch),
       (error: unknown) => {
-        for (const call of batch.calls) call.fail(error);
+        for (const call of batch.calls) {
+          this.#uncount(call.request);
+          call.fail(error);
+        }
       },
     );
     return batch;
@@ -189,6 +197,11 @@ export class InProcessPermitQueue implements PermitQueue {
   #leave(call: WaitingCall): void {
     if (call.state === "committing") call.state = "left";
     else this.#take(call);
+  }
+
+  /** Nobody has got what was granted: its service was counted for nothing. What it holds, its caller gives back. */
+  #uncount({ flow, priority, size }: PermitRequest): void {
+    this.freed({ keys: [], served: { flow, priority, correction: -size }, openMs: undefined });
   }
 
   /** Nobody wants what was granted. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { type AddressInfo, connect, Server as NetServer, type Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
@@ -338,6 +338,34 @@ describe("HttpServer", () => {
     const { socket } = open(call("/", "a"));
     await until(() => socket.closed);
     assert.match(String(failure), /cannot be sent/);
+  });
+
+  test("goes on when the system would not give it a connection (X3)", async (t) => {
+    const { prototype } = NetServer;
+    const listen = t.mock.method(prototype, "listen");
+    const refused: Error[] = [];
+    const other = new HttpServer(
+      BOUNDS,
+      (request, response) => handler(request, response),
+      undefined,
+      (error) => refused.push(error),
+    );
+    const where = await other.listen("127.0.0.1", 0);
+    const inner = listen.mock.calls[0].this as NetServer;
+    handler = (_request, response) => {
+      response.writeHead(200, ["content-length", "0"]);
+      response.end();
+    };
+    // As `accept` does where the system has no descriptors or no memory left: nothing on this machine may run out of them.
+    inner.emit("error", new Error("accept ENFILE"));
+    assert.match(String(refused), /ENFILE/);
+    const socket = connect({ host: "127.0.0.1", port: where.port });
+    socket.write(call("/", "a"));
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+    socket.destroy();
+    await other.drain();
+    other.destroy();
   });
 
   test("drain ends idle connections at once, the others with their answer (X6)", async () => {
