@@ -3,6 +3,7 @@ import type { Usage } from "../core/estimate/usage.ts";
 import { serviceOf } from "../core/fairness/service.ts";
 import { actualsFor, type CallCharges, type CallSize, costOfCall } from "../core/policy/charges.ts";
 import { cuttingRule, extensionFor, outputBefore } from "../core/policy/hold-extension.ts";
+import { tokensUsed } from "../core/policy/token-amount.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 import type { BudgetAlerts } from "./budget-alerts.ts";
 import type { CallEstimates, EstimatedCall, RunningAnswer } from "./call-estimates.ts";
@@ -41,8 +42,6 @@ export interface Reservation {
    */
   grow(emittedTokens: number, answer?: InputReport): Promise<Refusal | undefined> | undefined;
 }
-
-const NOTHING = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
 
 /** Whoever wants to know what became of calls. */
 export interface CallObservers {
@@ -100,7 +99,7 @@ export class HeldReservation implements Reservation {
     } else estimates.dropped(this.#running);
     if (usage !== undefined) uncounted.served(this.#call.target, this.#charges.price, usage);
     const charged = source === undefined || source === "reported" ? usage : this.#charged(usage, source);
-    const service = serviceOf(charged ?? NOTHING);
+    const service = serviceOf(tokensUsed(charged));
     await this.#store.settle(this.#held, actualsFor(this.#charges, charged), service);
     alerts.used(this.#charges);
   }

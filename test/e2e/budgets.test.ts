@@ -7,6 +7,7 @@ import { rawCall } from "../support/http-client.ts";
 import { limitsPage } from "../support/limits-page.ts";
 import { allRecordedRows, allRecordings } from "../support/recordings.ts";
 import { type GatewayUnderTest, startGatewayUnderTest } from "../support/running-gateway.ts";
+import { stepsApart } from "../support/steps-apart.ts";
 import { until } from "../support/until.ts";
 
 const NANO = 1e9;
@@ -41,15 +42,19 @@ function pricedRecordings(): readonly Priced[] {
     const model = String(requestBody.model);
     const listed = findProvider({ providerId: provider });
     assert.ok(listed !== undefined);
-    const read = extractUsage(listed, { model, usage }, flavor);
+    const priceOf = (of: string, part: object, web_searches = 0) => {
+      const read = extractUsage(listed, { model: of, usage: part }, flavor);
+      const used = web_searches === 0 ? read.usage : { ...read.usage, web_searches };
+      const result = calcPrice(used, of, { providerId: provider });
+      if (result === null || result.model_price.input_mtok === undefined) return Number.NaN;
+      // A sum of doubles: what is less than a ten-thousandth of a nano-dollar is not there.
+      return Math.ceil(Math.round(result.total_price * NANO * 1e4) / 1e4);
+    };
     // OpenAI counts searches beside the usage, where the catalogue does not look.
-    const web_searches = searchesIn(recording.responseBody);
-    const used = web_searches === 0 ? read.usage : { ...read.usage, web_searches };
-    const result = calcPrice(used, model, { providerId: provider });
-    const hasPrice = result !== null && result.model_price.input_mtok !== undefined;
-    // A sum of doubles: what is less than a ten-thousandth of a nano-dollar is not there.
-    const nanoUsd = hasPrice ? Math.ceil(Math.round(result.total_price * NANO * 1e4) / 1e4) : undefined;
-    return [{ recording, provider, nanoUsd }];
+    let nanoUsd = priceOf(model, usage, searchesIn(recording.responseBody));
+    for (const step of stepsApart(recording.responseBody))
+      nanoUsd += priceOf(String(step.model ?? model), step);
+    return [{ recording, provider, nanoUsd: Number.isNaN(nanoUsd) ? undefined : nanoUsd }];
   });
 }
 
@@ -103,7 +108,7 @@ identity: { keys: [{ key: key-of-alice, user: alice }] }`,
       const { used, held, remaining } = await costOn(under, "key-of-alice");
       assert.deepEqual(
         [used, held, remaining],
-        [spentNanoUsd / NANO, 0, 100_000 - spentNanoUsd / NANO],
+        [spentNanoUsd / NANO, 0, (100_000 * NANO - spentNanoUsd) / NANO],
         label,
       );
     }

@@ -8,6 +8,7 @@ import { type RawAnswer, rawCall } from "../support/http-client.ts";
 import { settledUse } from "../support/limits-page.ts";
 import { allRecordedRows, allRecordings } from "../support/recordings.ts";
 import { type GatewayUnderTest, PLANS_AND_KEYS, startGatewayUnderTest } from "../support/running-gateway.ts";
+import { stepsApart } from "../support/steps-apart.ts";
 
 /** Users that call at the same time, each with a key of its own, so that the books can be checked after every call. */
 const WORKERS = 8;
@@ -75,6 +76,13 @@ function recordedUsage({ recording, endpoint }: Driven): { input: number; output
     const told = recordedAnswer(recording, endpoint, asked).usage;
     return { input: told.inputTokens, output: told.outputTokens };
   }
+  return [usage, ...stepsApart(responseBody)].map(countsOf).reduce((sum, { input, output }) => ({
+    input: sum.input + input,
+    output: sum.output + output,
+  }));
+}
+
+function countsOf(usage: Readonly<Record<string, unknown>>): { input: number; output: number } {
   const count = (...names: readonly string[]) => {
     for (const name of names) if (typeof usage[name] === "number") return usage[name];
     return 0;

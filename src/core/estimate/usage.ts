@@ -28,6 +28,10 @@ export interface Usage {
   readonly webSearches?: number;
   /** How the provider says that it has served the call, in its own word (`flex`, `priority`). Absent: it has said nothing. */
   readonly serviceTier?: string;
+  /** The model that has answered, where it is not the one that was asked for. */
+  readonly model?: string;
+  /** What else the provider has run for the call, and does not count above: a summary of the context, another model's advice (Anthropic). Absent: nothing. */
+  readonly apart?: readonly Usage[];
 }
 
 /** What a call is expected to use, before it is sent. */

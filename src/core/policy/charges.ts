@@ -1,18 +1,18 @@
 import type { Estimate, Usage } from "../estimate/usage.ts";
 import type { Charge, Settlement, SubjectCharges } from "../limits/combine.ts";
 import { OperationalError } from "../operational-error.ts";
-import { costOf } from "../price/cost.ts";
+import { COST_NANO_USD_MAX, costOf } from "../price/cost.ts";
 import type { ModelPrice } from "../price/model-price.ts";
 import { inServiceTier } from "../price/service-tier.ts";
 import { type Applying, applyingRules } from "./applying-rules.ts";
-import type { CallTarget } from "./call-target.ts";
+import { type CallTarget, modelName } from "./call-target.ts";
 import type { CompiledPolicy, CompiledRule } from "./compiled-policy.ts";
 import { tokenUseOf } from "./endpoint.ts";
 import { guessedInput } from "./input-guess.ts";
 import { guessedOutput, heldPrice, roomFor } from "./output-guess.ts";
 import type { Caller, LimitRule } from "./policy.ts";
 import { amountOf } from "./rule-amount.ts";
-import { boundedTokens, type TokenCounts } from "./token-amount.ts";
+import { boundedTokens, tokensUsed } from "./token-amount.ts";
 
 /** What is known of a call's size before it is sent. */
 export interface CallSize extends Estimate {
@@ -40,12 +40,14 @@ export interface CallCharges {
   readonly outputTokensMax: number | undefined;
   /** What the model cost at admission, in the tier that was asked for: what is held and settled, however long the call takes (E6). Absent where nothing is charged in money. */
   readonly price: ModelPrice | undefined;
+  /** The same of another model that the provider has used for the call; undefined where nobody knows. Absent where nothing is charged in money. */
+  readonly priceOf: ((model: string) => ModelPrice | undefined) | undefined;
   /** Internal to core/policy: the compiled rules in the order of `rules`. */
   readonly compiled: readonly CompiledRule[];
 }
 
 /** What the call's model costs, where a limit counts money. Throws `invalid_request` where nobody knows and such a limit has to. */
-function priceOf(
+function priceOfCall(
   policy: CompiledPolicy,
   { cost, rules }: Applying,
   { account, model }: CallTarget,
@@ -113,8 +115,9 @@ export function chargesFor(
   const use = tokenUseOf(target.endpoint);
   const applying = applyingRules(policy, caller, target, use);
   const { keys, isShared, counts, rules: compiled } = applying;
-  const quoted = priceOf(policy, applying, target, nowMs);
+  const quoted = priceOfCall(policy, applying, target, nowMs);
   const price = quoted === undefined ? undefined : inServiceTier(quoted, size.serviceTier);
+  const priceOf = quoted === undefined ? undefined : pricesAt(policy, target.account, nowMs);
   const learned = boundedTokens(size.inputTokens);
   const read = boundedTokens(size.inputTokensRead ?? learned);
   const inputTokens = guessedInput(compiled, learned, read, price);
@@ -137,18 +140,46 @@ export function chargesFor(
     subjects.push({ key: keys[i], charges });
   }
   const outputTokensHeld = own === undefined || guess < own ? guess : own;
-  return { subjects, isShared, rules, inputTokens, outputTokensHeld, outputTokensMax: own, price, compiled };
+  return {
+    subjects,
+    isShared,
+    rules,
+    inputTokens,
+    outputTokensHeld,
+    outputTokensMax: own,
+    price,
+    priceOf,
+    compiled,
+  };
 }
 
-/** The tier that a call was served in, as the provider says; else the one that was asked for. */
-function settledPrice({ price }: CallCharges, { serviceTier }: Usage): ModelPrice | undefined {
-  return price === undefined || serviceTier === undefined ? price : inServiceTier(price, serviceTier);
+/** What models cost at one moment. */
+function pricesAt(policy: CompiledPolicy, account: string | undefined, nowMs: number) {
+  return (model: string): ModelPrice | undefined => {
+    const quote = policy.prices.quote(account, modelName(model), nowMs);
+    return quote.kind === "unknown" ? undefined : quote.price;
+  };
+}
+
+/** Of the model that has answered, where the provider says that it is another one; in the tier that it was served in, as the provider says, else the one that was asked for. */
+function settledPrice(
+  { price, priceOf }: CallCharges,
+  { model, serviceTier }: Usage,
+): ModelPrice | undefined {
+  if (price === undefined) return undefined;
+  const served = (model === undefined ? undefined : priceOf?.(model)) ?? price;
+  return serviceTier === undefined ? served : inServiceTier(served, serviceTier);
 }
 
 /** What the call costs, in nano-USD; undefined where no limit counts money, so that nobody has asked for a price. */
 export function costOfCall(charges: CallCharges, usage: Usage): number | undefined {
   const price = settledPrice(charges, usage);
-  return price === undefined ? undefined : costOf(price, usage);
+  if (price === undefined) return undefined;
+  let cost = costOf(price, usage);
+  for (const part of usage.apart ?? []) {
+    cost += costOf(settledPrice(charges, part) ?? price, part, 0);
+  }
+  return Math.min(COST_NANO_USD_MAX, cost);
 }
 
 /**
@@ -159,19 +190,16 @@ export function actualsFor(
   charges: CallCharges,
   usage: Usage | undefined,
 ): readonly { readonly key: string; readonly charges: readonly Settlement[] }[] {
-  const counts: TokenCounts = {
-    inputTokens: boundedTokens(usage?.inputTokens ?? 0),
-    cachedInputTokens: boundedTokens(usage?.cachedInputTokens ?? 0),
-    outputTokens: boundedTokens(usage?.outputTokens ?? 0),
-  };
-  const price = usage === undefined ? undefined : settledPrice(charges, usage);
-  const billed = usage ?? counts;
+  const counts = tokensUsed(usage);
+  const cost = usage === undefined ? undefined : costOfCall(charges, usage);
   let next = 0;
   return charges.subjects.map(({ key, charges: held }) => ({
     key,
-    charges: held.map(({ spec }) => ({
-      spec,
-      actual: amountOf(charges.compiled[next++], counts, billed, price),
-    })),
+    charges: held.map(({ spec }) => {
+      const compiled = charges.compiled[next++];
+      const actual =
+        compiled.rule.meter === "cost" ? (cost ?? 0) : amountOf(compiled, counts, counts, undefined);
+      return { spec, actual };
+    }),
   }));
 }

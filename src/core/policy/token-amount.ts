@@ -1,3 +1,4 @@
+import type { Usage } from "../estimate/usage.ts";
 import type { LimitRule, TokenWeights } from "./policy.ts";
 
 /** Weights are counted in thousandths, so that weighted sums are exact integers. */
@@ -29,6 +30,22 @@ export interface TokenCounts {
 /** An integer in [0, TOKENS_MAX]. */
 export const boundedTokens = (tokens: number): number =>
   tokens > 0 ? Math.min(TOKENS_MAX, Math.ceil(tokens)) : 0;
+
+/** What a call has used, what was run apart from it included. */
+export function tokensUsed(usage: Usage | undefined): TokenCounts {
+  let [inputTokens, cachedInputTokens, outputTokens] = [0, 0, 0];
+  if (usage === undefined) return { inputTokens, cachedInputTokens, outputTokens };
+  for (const part of usage.apart === undefined ? [usage] : [usage, ...usage.apart]) {
+    inputTokens += part.inputTokens;
+    cachedInputTokens += part.cachedInputTokens;
+    outputTokens += part.outputTokens;
+  }
+  return {
+    inputTokens: boundedTokens(inputTokens),
+    cachedInputTokens: boundedTokens(cachedInputTokens),
+    outputTokens: boundedTokens(outputTokens),
+  };
+}
 
 /** What the meter `tokens` counts: the weighted sum, rounded up. Counts are integers in [0, TOKENS_MAX]. */
 export function weightedTokens(weights: CompiledWeights, counts: TokenCounts): number {

@@ -25,6 +25,7 @@ const ceilDivide = (a: number, b: number): number => Math.ceil(a / b);
 function forEachPart(
   price: ModelPrice,
   usage: BilledUsage,
+  calls: number,
   add: (amount: number, rate: number) => void,
 ): void {
   const input = count(usage.inputTokens);
@@ -48,18 +49,18 @@ function forEachPart(
   add(audioOutput, rates.audioOutput);
   add(reasoning + count(usage.reasoningApartTokens), rates.reasoning);
   add(count(usage.audioInputApartTokens), rates.audioInput);
-  add(1, rates.request);
+  add(calls, rates.request);
   add(count(usage.webSearches), rates.webSearch);
 }
 
 /**
  * What a call costs in nano-USD: an integer, exact, rounded up once, at the end (E6). More than `COST_NANO_USD_MAX` counts as that.
  *
- * In doubles where every step is a safe integer, which is every ordinary call; in big integers otherwise.
+ * In doubles where every step is a safe integer, which is every ordinary call; in big integers otherwise. `calls`: 0 for what was run for a call whose price is paid already.
  */
-export function costOf(price: ModelPrice, usage: BilledUsage): number {
+export function costOf(price: ModelPrice, usage: BilledUsage, calls = 1): number {
   let sum = 0;
-  forEachPart(price, usage, (amount, rate) => {
+  forEachPart(price, usage, calls, (amount, rate) => {
     sum += amount * rate;
   });
   const { paidBasisPoints } = price;
@@ -69,7 +70,7 @@ export function costOf(price: ModelPrice, usage: BilledUsage): number {
   } else if (sum * paidBasisPoints <= Number.MAX_SAFE_INTEGER) {
     return ceilDivide(sum * paidBasisPoints, PER * BASIS_POINTS);
   }
-  return exactCost(price, usage);
+  return exactCost(price, usage, calls);
 }
 
 /** What this output alone costs of a call whose whole input has this length, which decides over the rate: an integer, rounded up. */
@@ -83,9 +84,9 @@ export function outputCostOf(price: ModelPrice, inputTokens: number, outputToken
   );
 }
 
-function exactCost(price: ModelPrice, usage: BilledUsage): number {
+function exactCost(price: ModelPrice, usage: BilledUsage, calls: number): number {
   let sum = 0n;
-  forEachPart(price, usage, (amount, rate) => {
+  forEachPart(price, usage, calls, (amount, rate) => {
     sum += BigInt(amount) * BigInt(rate);
   });
   const divisor = BigInt(PER) * BigInt(BASIS_POINTS);

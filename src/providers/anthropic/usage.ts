@@ -3,8 +3,38 @@ import { isJsonObject, type JsonObject } from "../http/body-json.ts";
 import { coherentUsage, reportedCount, reportsAny } from "../http/reported-usage.ts";
 import { tierOf, withTier } from "../http/service-tier.ts";
 
-/** The usage object of a message; `input_tokens` leaves out what the cache wrote and read, `inputTokens` has all. `undefined` where a number is absurd or none is there. */
+/** Steps of a call that its usage as a whole leaves out, though they are billed: the summary of a context that got too long, and the advice of another model. */
+const APART: ReadonlySet<unknown> = new Set(["compaction", "advisor_message"]);
+/** The step of the model that has answered in place of one that declined. */
+const FALLBACK = "fallback_message";
+
+/**
+ * The usage object of a message; `input_tokens` leaves out what the cache wrote and read, `inputTokens` has all. With what was run apart from the answer. `undefined` where a
+ * number is absurd or none is there.
+ */
 export function readUsage(usage: JsonObject): Usage | undefined {
+  const own = readStep(usage);
+  const steps = Array.isArray(usage.iterations) ? usage.iterations.filter(isJsonObject) : [];
+  if (own === undefined || steps.length === 0) return own;
+  const apart = steps.filter(({ type }) => APART.has(type)).map(readOtherStep);
+  if (apart.includes(undefined)) return undefined;
+  const served = steps.findLast(({ type }) => type === FALLBACK);
+  return {
+    ...own,
+    ...(served === undefined ? {} : modelOf(served)),
+    ...(apart.length === 0 ? {} : { apart: apart as readonly Usage[] }),
+  };
+}
+
+const modelOf = ({ model }: JsonObject): Partial<Usage> =>
+  typeof model === "string" && model !== "" ? { model } : {};
+
+function readOtherStep(step: JsonObject): Usage | undefined {
+  const usage = readStep(step);
+  return usage === undefined ? undefined : { ...usage, ...modelOf(step) };
+}
+
+function readStep(usage: JsonObject): Usage | undefined {
   if (!reportsAny(usage, ["input_tokens", "output_tokens"])) return undefined;
   const uncached = reportedCount(usage.input_tokens);
   const written = reportedCount(usage.cache_creation_input_tokens);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { Usage } from "../../../src/core/estimate/usage.ts";
 import type { CallTarget } from "../../../src/core/policy/call-target.ts";
-import { actualsFor, chargesFor } from "../../../src/core/policy/charges.ts";
+import { actualsFor, chargesFor, costOfCall } from "../../../src/core/policy/charges.ts";
 import { CompiledPolicy, metersCost } from "../../../src/core/policy/compiled-policy.ts";
 import { extensionFor } from "../../../src/core/policy/hold-extension.ts";
 import type { LimitRule } from "../../../src/core/policy/policy.ts";
@@ -90,6 +90,55 @@ test("actualsFor charges what was used at the price of the call's admission, wha
   assert.equal(actualsFor(after, written)[0].charges[0].actual, 3_000 + 14_000 + 1_000_000);
   // An answer without a usage costs nothing, though it is a request.
   assert.equal(actualsFor(after, undefined)[0].charges[0].actual, 0);
+});
+
+test("actualsFor charges what was run apart from the answer, each part at the price of its own model (E6, L7)", () => {
+  const prices: PriceSource = {
+    quote: (_account, model) =>
+      model === "advisor"
+        ? { kind: "listed", price: flatPrice(completeRates({ input: 5e9, output: 3e10, request: 1e12 })) }
+        : model === "gpt-4o"
+          ? {
+              kind: "listed",
+              price: flatPrice(
+                completeRates({ input: 25e8, cachedInput: 125e7, output: 1e10, request: 2e12 }),
+              ),
+            }
+          : { kind: "unknown" },
+  };
+  const rules = [
+    cost(USD),
+    limitRule({ name: "t", meter: "tokens", limit: 1e6 }),
+    limitRule({ name: "i", meter: "input_tokens", limit: 1e6 }),
+    limitRule({ name: "r", meter: "requests", limit: 1e6 }),
+  ];
+  const charges = chargesFor(
+    policyOf(rules, prices),
+    ALICE,
+    CHAT,
+    { inputTokens: 10, outputTokensMax: 9 },
+    NOW_MS,
+  );
+  const used = usage({
+    inputTokens: 100,
+    outputTokens: 10,
+    apart: [
+      usage({ inputTokens: 5_000, cachedInputTokens: 4_000, outputTokens: 80 }),
+      usage({ inputTokens: 2_000, outputTokens: 20, model: "Advisor" }),
+      usage({ inputTokens: 1, outputTokens: 0, model: "nobody-knows" }),
+    ],
+  });
+  const own = 100 * 2_500 + 10 * 10_000 + 2_000_000;
+  const compaction = 1_000 * 2_500 + 4_000 * 1_250 + 80 * 10_000;
+  const advice = 2_000 * 5_000 + 20 * 30_000;
+  const [{ charges: actuals }] = actualsFor(charges, used);
+  assert.deepEqual(
+    actuals.map(({ actual }) => actual),
+    [own + compaction + advice + 2_500, 7_101 + 110, 7_101, 1],
+  );
+  assert.equal(costOfCall(charges, used), own + compaction + advice + 2_500);
+  const fallen = usage({ inputTokens: 100, outputTokens: 10, model: "advisor" });
+  assert.equal(costOfCall(charges, fallen), 100 * 5_000 + 10 * 30_000 + 1_000_000);
 });
 
 test("extensionFor holds the price of more output in the tier of the whole input, and nothing else again (E6)", () => {
