@@ -92,6 +92,8 @@ const COMMANDS = {
   bench: (args) => [["bench/main.ts", ...args]],
 };
 
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"];
+
 async function run(node, args, cwd) {
   const child = spawn(node, [...NODE_FLAGS, ...args], {
     cwd,
@@ -102,14 +104,13 @@ async function run(node, args, cwd) {
       PATH: `${dirname(node)}:${process.env.PATH}`,
     },
   });
-  // A terminal signals the whole group; a supervisor signals only this process, which hands it on.
+  // A supervisor may signal this process only, which hands it on; a terminal signals the whole group, so that the child hears of it twice.
   const handOn = (signal) => child.kill(signal);
-  process.on("SIGTERM", handOn);
-  process.on("SIGINT", () => {});
+  for (const signal of SIGNALS) process.on(signal, handOn);
   const { code, signal } = await new Promise((resolve) =>
     child.on("exit", (code, signal) => resolve({ code, signal })),
   );
-  process.off("SIGTERM", handOn);
+  for (const signal of SIGNALS) process.off(signal, handOn);
   return signal ? 128 + 15 : code;
 }
 

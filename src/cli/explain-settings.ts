@@ -1,6 +1,7 @@
 import type { ListenAddress, StoreSettings } from "../config/connections.ts";
 import type { ProviderSettings, Settings } from "../config/settings.ts";
 import { exactDuration } from "../core/duration.ts";
+import { PRIORITIES } from "../core/fairness/permit.ts";
 import { metersCost } from "../core/policy/compiled-policy.ts";
 import type { LimitRule, Plan } from "../core/policy/policy.ts";
 import { BASIS_POINTS } from "../core/price/model-price.ts";
@@ -79,6 +80,22 @@ function planLines(plan: Plan): readonly string[] {
   ];
 }
 
+/** What of the waiting room a plan does not say. */
+function roomLines({ policy, store }: Settings): readonly string[] {
+  if (store.kind === "redis" && store.realms > 1) return [];
+  if ([...policy.plans.values()].every(({ maxWaitMs }) => maxWaitMs === 0)) return [];
+  const { waitingMax, waitingPerFlowMax, minShares } = policy.room;
+  const shares = PRIORITIES.map((priority, band) => ({ priority, share: minShares[band] }))
+    .filter(({ share }) => share > 0)
+    .map(({ priority, share }) => `${priority} ${100 * share} %`);
+  return [
+    `  up to ${waitingMax} calls wait, ${waitingPerFlowMax} of a user; the others are refused`,
+    ...(shares.length === 0
+      ? []
+      : [`  what priorities get though higher ones could take it: ${shares.join(", ")}`]),
+  ];
+}
+
 function callerLines({ identity }: Settings): readonly string[] {
   const keys = [...identity.keys.values()].map(({ key, user, plan, team, feature }) => {
     const rest = [team && `team ${team}`, feature && `feature ${feature}`].filter(Boolean);
@@ -112,6 +129,11 @@ export function explainSettings(settings: Settings): string {
     ),
     ...section("plans", [...policy.plans.values()].flatMap(planLines)),
     ...section("limits for all plans", ruleLines(policy.limits, "  ")),
+    ...section("waiting room", roomLines(settings)),
+    ...section(
+      "aliases",
+      [...settings.aliases].map(([alias, model]) => `  ${alias} stands for ${model}`),
+    ),
     ...section("prices", metersCost(policy) ? priceLines(settings) : []),
     ...section(
       "alerts",

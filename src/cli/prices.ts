@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { PROVIDER_FORMATS } from "../compose.ts";
+import { DEMO_DIRECTORY } from "../config/demo-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { modelName } from "../core/policy/call-target.ts";
 import { BASIS_POINTS, type ModelPrice, type Rates } from "../core/price/model-price.ts";
@@ -28,7 +29,8 @@ export interface UpdateFlags {
 }
 
 /** Where a gateway without a configuration of its own store has it. */
-const fileOf = (settings: Settings | undefined) => settings?.pricesFile ?? join(".sluice", "prices.json");
+const fileOf = (settings: Settings | undefined) =>
+  settings?.pricesFile ?? join(DEMO_DIRECTORY, "prices.json");
 
 /** What is wrong with a downloaded list belongs on standard error, whatever is asked for. */
 const telemetry: Telemetry = {

@@ -56,21 +56,24 @@ async function startOrExit(settings: Settings, telemetry: PrometheusTelemetry): 
   }
 }
 
-/** Which of SIGTERM and SIGINT comes first. A second one ends the process at once. */
+/** Service managers signal a whole group, whose first process may hand the signal on: within this, it is the same one. */
+const SAME_SIGNAL_MS = 500;
+
+/** Which of SIGTERM, SIGINT and SIGHUP (the terminal is gone) comes first. Another one later ends the process at once. */
 function firstSignal(): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
-  let isStopping = false;
+  let firstMs: number | undefined;
   const stop = (signal: string) => {
-    if (isStopping) process.exit(EXIT_CODE.failed);
-    isStopping = true;
+    const nowMs = performance.now();
+    if (firstMs !== undefined && nowMs - firstMs > SAME_SIGNAL_MS) process.exit(EXIT_CODE.failed);
+    firstMs ??= nowMs;
     resolve(signal);
   };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, stop);
   return promise;
 }
 
-/** Runs a gateway until SIGTERM or SIGINT, then drains it and exits with 0 (X6). A second signal ends it at once. */
+/** Runs a gateway until SIGTERM, SIGINT or SIGHUP, then drains it and exits with 0 (X6). Another signal, later, ends it at once. */
 export async function serve(options: ServeOptions): Promise<void> {
   // Before anything listens: whoever sees the gateway answer may stop it.
   const stopped = firstSignal();

@@ -3,6 +3,9 @@ import type { Environment } from "./yaml-source.ts";
 /** Client keys of the demonstration: no secrets. */
 export const DEMO_KEYS = { free: "sluice-free", premium: "sluice-premium" } as const;
 
+/** Where the demonstration keeps what it counts and learns: it must not become a real configuration's, which would find its users and invented answers there. */
+export const DEMO_DIRECTORY = "./.sluice/demo";
+
 /** The providers of the demonstration, and where the environment has their keys. */
 export const DEMO_PROVIDERS = { openai: "OPENAI_API_KEY", anthropic: "ANTHROPIC_API_KEY" } as const;
 

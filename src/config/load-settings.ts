@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { cwd } from "node:process";
 import type { Origin } from "./compile-settings.ts";
-import { demoFile } from "./demo-settings.ts";
+import { DEMO_DIRECTORY, demoFile } from "./demo-settings.ts";
 import { ConfigurationError } from "./problem.ts";
 import type { Settings } from "./settings.ts";
 import { settingsFromText } from "./settings-from-text.ts";
@@ -55,7 +55,11 @@ export async function readSettingsFile(file: string): Promise<string> {
 export async function loadSettings(place: SettingsPlace): Promise<Settings> {
   const { file, environment } = place;
   if (file === undefined) {
-    const origin = { name: "the built-in demonstration", directory: cwd(), storeDefault: STORE_DEFAULT };
+    const origin = {
+      name: "the built-in demonstration",
+      directory: cwd(),
+      storeDefault: `embedded:${DEMO_DIRECTORY}`,
+    };
     return settingsFromText(demoFile(environment, place.replayUrl), origin, environment);
   }
   return settingsFromText(await readSettingsFile(file), originOf(file), environment);

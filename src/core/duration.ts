@@ -12,6 +12,10 @@ export function exactDuration(ms: number): string {
   return `${ms}ms`;
 }
 
+/** What has passed, as `roughDuration` has it: to the next second, up or down. */
+export const passedDuration = (ms: number): string =>
+  roughDuration(ms < SECOND_MS ? Math.floor(ms) : Math.round(ms / SECOND_MS) * SECOND_MS);
+
 /** `90000` → `1m30s`: at most the two largest units, since nobody waits 1d0h3m7s to the second; below a second, milliseconds. */
 export function roughDuration(ms: number): string {
   if (ms < SECOND_MS) return `${ms}ms`;

@@ -1,4 +1,4 @@
-import { roughDuration } from "../core/duration.ts";
+import { passedDuration, roughDuration } from "../core/duration.ts";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
 import type { CallCharges } from "../core/policy/charges.ts";
 import type { LimitRule } from "../core/policy/policy.ts";
@@ -6,7 +6,6 @@ import { windowTextInZone } from "../core/policy/window-text.ts";
 import { formatUsd } from "../core/price/usd.ts";
 import type { Refusal } from "../ports/provider-format.ts";
 
-const SECOND_MS = 1_000;
 const METER_NAMES = {
   requests: "requests",
   input_tokens: "input tokens",
@@ -86,10 +85,6 @@ export function refusalOf(
 /** What is said where nobody can tell: soon enough for a client, late enough for another gateway to have taken over. */
 const COME_AGAIN_MS = 1_000;
 
-/** What has passed is not rounded up. */
-const formatWaited = (ms: number) =>
-  roughDuration(ms < SECOND_MS ? Math.floor(ms) : Math.floor(ms / SECOND_MS) * SECOND_MS);
-
 /** A call that its own limits alone do not keep from being served, but those who are first do; or which has waited for as long as it may. */
 export function queueRefusal(
   { kind, waitMs }: { readonly kind: "queue_full" | "behind_others" | "timed_out"; readonly waitMs: number },
@@ -111,7 +106,7 @@ export function queueRefusal(
       return {
         ...retryable,
         code: "queue_timeout",
-        message: `The call has waited for ${formatWaited(waitedMs)}, and others are still first: no call of this plan waits longer. ${again}`,
+        message: `The call has waited for ${passedDuration(waitedMs)} without its turn having come: no call of this plan waits longer. ${again}`,
       };
     case "behind_others":
       return maxWaitMs === 0

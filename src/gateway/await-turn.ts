@@ -1,4 +1,4 @@
-import { roughDuration } from "../core/duration.ts";
+import { passedDuration } from "../core/duration.ts";
 import type { Decision, Waiting } from "../engine/admission.ts";
 import type { RawHeaders } from "../ports/provider-format.ts";
 import type { ClientResponse } from "./http-server/client-call.ts";
@@ -36,7 +36,7 @@ export function awaitTurn(
     response.listen({ onDrain: () => {}, onGone: leave });
     if (response instanceof KeepaliveResponse) {
       const comment = () => {
-        response.comment(`waiting for ${roughDuration(Math.round(performance.now() - sinceMs))}`);
+        response.comment(`waiting for ${passedDuration(performance.now() - sinceMs)}`);
         timer = setTimeout(comment, COMMENT_MS);
       };
       timer = setTimeout(() => {

@@ -63,9 +63,12 @@ function firstOfFormat(
   return undefined;
 }
 
+/** Paths that only OpenAI's format has, whatever else a client says. */
+const OPENAI_ONLY = /^\/v1\/(?:chat\/|responses|embeddings|completions)/;
+
 /**
- * Where a request goes. Bare `/v1/…` paths go to the first provider of a format: Anthropic's for its own paths and for clients that send
- * `anthropic-version` (the two formats share `/v1/models`), OpenAI's otherwise.
+ * Where a request goes. Bare `/v1/…` paths go to the first provider of a format: Anthropic's for its own paths, and for clients that send
+ * `anthropic-version` where the formats share a path (`/v1/models`, `/v1/files`), OpenAI's otherwise.
  */
 export function routeOf(
   providers: ReadonlyMap<string, ProviderRoute>,
@@ -78,7 +81,8 @@ export function routeOf(
   if (FORBIDDEN.test(pathname) || url.includes("#")) return BAD_TARGET;
   if (url[0] !== "/" || DOT_SEGMENT.test(pathname)) return NOT_FOUND;
   if (pathname.startsWith("/v1/")) {
-    const isAnthropic = isMessages(url) || headers.get("anthropic-version") !== undefined;
+    const isAnthropic =
+      isMessages(url) || (headers.get("anthropic-version") !== undefined && !OPENAI_ONLY.test(url));
     const provider = isAnthropic
       ? (firstOfFormat(providers, "anthropic") ?? firstOfFormat(providers, "openai"))
       : (firstOfFormat(providers, "openai") ?? firstOfFormat(providers, "anthropic"));

@@ -58,6 +58,9 @@ providers: { openai: { accounts: [{ name: main, key: "${KEYS.OPENAI_API_KEY}" }]
 plans:
   patient: { max_wait: 5s, keepalive: true }
   hasty: { when_limited: reject }
+bounds: { waiting_max: 50 }
+min_share: { high: 0.2, normal: 0, low: 0.1 }
+aliases: { fast: gpt-4o-mini }
 identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { key: Hush-bob, user: bob, plan: hasty }] }
 `,
     );
@@ -65,6 +68,9 @@ identity: { keys: [{ key: "${KEYS.ALICE_KEY}", user: alice, plan: patient }, { k
     assert.equal(stderr, "");
     assert.match(stdout, /patient: .*waits for its turn, 5s at most, streams with comments while they wait/);
     assert.match(stdout, /hasty: .*is refused at once/);
+    assert.match(stdout, /up to 50 calls wait, 100 of a user/);
+    assert.match(stdout, /could take it: high 20 %, low 10 %\n/);
+    assert.match(stdout, /fast stands for gpt-4o-mini/);
   });
 
   test("check says of a cluster spread over several hash tags that no call waits there", async () => {
@@ -85,7 +91,7 @@ plans: { a: {} }
       spread.stdout,
       /counts in Redis at redis-cluster:\/\/\[::1\]:7000,b:7001\?realms=8&tls=true, .*refused instead of waiting/,
     );
-    assert.doesNotMatch(spread.stdout + spread.stderr, /Hush/);
+    assert.doesNotMatch(spread.stdout + spread.stderr, /Hush|calls wait/);
     assert.doesNotMatch((await of("")).stdout, /instead of waiting/);
     const misspelt = await of("?relams=8");
     assert.equal(misspelt.code, 2);

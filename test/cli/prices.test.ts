@@ -108,7 +108,7 @@ identity: { anonymous: default }
   test("update keeps the old prices when anything is wrong with the new ones, and says what", async () => {
     answer = { status: 200, body: withPrice("gpt-4o-mini", { input_mtok: 7, output_mtok: 7 }) };
     assert.equal((await run("update", "--url", url)).code, 0);
-    const file = join(directory, ".sluice", "prices.json");
+    const file = join(directory, ".sluice", "demo", "prices.json");
     const before = readFileSync(file, "utf8");
     const broken: readonly (readonly [number, string, RegExp])[] = [
       [500, "", /the answer is 500/],
