@@ -1,4 +1,5 @@
 import type { PermitRequest, RoomBounds } from "../core/fairness/permit.ts";
+import type { SubjectCharges } from "../core/limits/combine.ts";
 import type { LimitReading } from "../core/limits/limit-spec.ts";
 import type { ReservationId, ReserveOutcome } from "../ports/limit-store.ts";
 import type { PermitDecision } from "../ports/permit-queue.ts";
@@ -12,6 +13,8 @@ export interface Turn extends Omit<PermitRequest, "subjects"> {
 export interface Held {
   readonly id: ReservationId;
   readonly grantedMs: number;
+  /** What is noted of it in this process's memory, see `OwnPlaces`. */
+  readonly places: readonly SubjectCharges[] | undefined;
   /** Of a call that took part in the waiting room; `isCounted` where its service was counted. */
   readonly turn: { readonly turn: Turn; readonly isCounted: boolean } | undefined;
   /** Set where the store could not be asked: which charges are held in this process's memory instead, and against what share. */

@@ -18,6 +18,7 @@ import {
 } from "./guarded-outcome.ts";
 import { Lease } from "./lease.ts";
 import { evenShare, onShares, selectCharges } from "./local-share.ts";
+import { OwnPlaces } from "./own-places.ts";
 import { isUnavailable, PendingSteps } from "./pending-steps.ts";
 
 /** A reservation is given up after this: longer than any provider answers. */
@@ -38,6 +39,7 @@ export class GuardedStore {
   readonly #clock: Clock;
   readonly #lease: Lease;
   readonly #pending: PendingSteps;
+  readonly #places: OwnPlaces;
   /** What one gateway takes for itself. */
   readonly claims: Claims;
 
@@ -47,6 +49,7 @@ export class GuardedStore {
     this.#fallback = fallback;
     this.#telemetry = telemetry;
     this.#clock = clock;
+    this.#places = new OwnPlaces(fallback, RESERVATION_TTL_MS);
     this.#lease = new Lease(store, telemetry, clock);
     this.#pending = new PendingSteps(store, telemetry, ({ request }) => this.#tellFreed(request.subjects));
     this.claims = new Claims(store, this.#lease, this.#pending);
@@ -76,7 +79,7 @@ export class GuardedStore {
     const id = this.#lease.nextId();
     try {
       const outcome = await this.#store.reserve({ id, subjects, ttlMs: RESERVATION_TTL_MS });
-      return outcomeOf(outcome, this.#held(id, undefined));
+      return this.#noted(outcomeOf(outcome, this.#held(id, undefined)), subjects, rules);
     } catch (error) {
       if (!isUnavailable(error)) throw error;
       return this.#reserveLocally(id, subjects, rules, error);
@@ -95,9 +98,9 @@ export class GuardedStore {
     const call = { ...turn, id, subjects, ttlMs: RESERVATION_TTL_MS };
     try {
       const entry = await permits.enter(call, turn.bounds);
-      if (entry.kind !== "waiting") return this.#decided(id, turn, entry);
+      if (entry.kind !== "waiting") return this.#noted(this.#decided(id, turn, entry), subjects, rules);
       const decision = entry.decision.then(
-        (decided) => this.#decided(id, turn, decided),
+        (decided) => this.#noted(this.#decided(id, turn, decided), subjects, rules),
         (error: unknown) => {
           if (!isUnavailable(error)) throw error;
           return this.#reserveLocally(id, subjects, rules, error);
@@ -139,6 +142,7 @@ export class GuardedStore {
   /** `service` is what the call has used, in weighted model tokens. Never rejects (L8): what cannot be settled now is settled when the store is back. */
   async settle(held: Held, subjects: Settlements, service: number): Promise<void> {
     if (held.local !== undefined) await this.#settleLocally(held.id, held.local, subjects);
+    if (held.places !== undefined) await this.#places.left(held.id, held.places);
     // The store never saw a local reservation under this id, or has given it up: a new id charges what was used.
     const id = held.local === undefined ? held.id : this.#lease.nextId();
     await this.#pending.carryOut({ step: "settle", request: { id, subjects } });
@@ -147,6 +151,7 @@ export class GuardedStore {
 
   async release(held: Held, subjects: readonly SubjectCharges[]): Promise<void> {
     if (held.local !== undefined) return this.#settleLocally(held.id, held.local, withoutUse(subjects));
+    if (held.places !== undefined) await this.#places.left(held.id, held.places);
     await this.#pending.carryOut({ step: "release", request: { id: held.id, subjects } });
     this.#tellFreed(subjects, held, 0);
   }
@@ -156,7 +161,20 @@ export class GuardedStore {
   }
 
   #held(id: ReservationId, turn: Held["turn"]): Held {
-    return { id, grantedMs: this.#clock.nowMs(), turn, local: undefined };
+    return { id, grantedMs: this.#clock.nowMs(), places: undefined, turn, local: undefined };
+  }
+
+  /** With what is noted of it here, where anything is: mostly nothing, which costs no promise. */
+  #noted(
+    outcome: GuardedOutcome,
+    subjects: readonly SubjectCharges[],
+    rules: readonly LimitRule[],
+  ): GuardedOutcome | Promise<GuardedOutcome> {
+    if (outcome.kind !== "held" || !this.#places.areIn(rules)) return outcome;
+    const { held } = outcome;
+    return this.#places
+      .taken(held.id, subjects, rules)
+      .then((places) => ({ ...outcome, held: { ...held, places } }));
   }
 
   #decided(

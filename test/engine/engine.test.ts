@@ -228,6 +228,31 @@ for (const [policy, expected] of [
   });
 }
 
+test("Engine does not forget its own calls when the store goes away: they are part of its share of the places (L12)", async () => {
+  const places = rule({ name: "places", meter: "concurrency", limit: 4, window: { kind: "open" } });
+  const { store, admit, stop } = await startEngine([places]);
+  const running = await Promise.all([admit(), admit(), admit()]);
+  assert.deepEqual(
+    running.map(({ kind }) => kind),
+    ["admitted", "admitted", "admitted"],
+  );
+  store.mode = "down";
+  const fourth = await admit();
+  assert.equal(fourth.kind, "admitted");
+  assert.equal((await admit()).kind, "refused");
+  // One of those that the store has granted ends, and one that it has not.
+  for (const ended of [running[0], fourth]) {
+    assert.ok(ended.kind === "admitted");
+    await ended.reservation.settle(usage(10, 10), "reported");
+    assert.equal((await admit()).kind, "admitted");
+    assert.equal((await admit()).kind, "refused");
+  }
+  assert.ok(running[1].kind === "admitted");
+  await running[1].reservation.release();
+  assert.equal((await admit()).kind, "admitted");
+  await stop();
+});
+
 test("Engine charges what was used while the store was away once it is back, and once only (L12, L6)", async () => {
   const { admit, amounts, engine, store, stop } = await startEngine([
     rule({ name: "tokens-1m", meter: "tokens", limit: 1_000 }),
