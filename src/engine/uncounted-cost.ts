@@ -1,7 +1,7 @@
 import type { Usage } from "../core/estimate/usage.ts";
 import type { CallTarget } from "../core/policy/call-target.ts";
 import { unreadPathLabel } from "../core/policy/unread-path.ts";
-import type { ModelPrice } from "../core/price/model-price.ts";
+import { isAudioAsText, type ModelPrice } from "../core/price/model-price.ts";
 import { isSpecialTier, knowsTier, SERVICE_TIERS } from "../core/price/service-tier.ts";
 import type { Telemetry } from "../ports/telemetry.ts";
 
@@ -21,8 +21,27 @@ export class UncountedCost {
   }
 
   /** A call has been served; `price` is absent where no limit counts money. */
-  served({ account, model }: CallTarget, price: ModelPrice | undefined, { serviceTier }: Usage): void {
-    if (price === undefined || !isSpecialTier(serviceTier) || knowsTier(price, serviceTier)) return;
+  served(target: CallTarget, price: ModelPrice | undefined, usage: Usage): void {
+    if (price === undefined) return;
+    const { serviceTier } = usage;
+    if (isSpecialTier(serviceTier) && !knowsTier(price, serviceTier)) this.#tier(target, serviceTier);
+    const audio =
+      (usage.audioInputTokens ?? 0) + (usage.audioInputApartTokens ?? 0) + (usage.audioOutputTokens ?? 0);
+    if (audio > 0 && isAudioAsText(price)) this.#audio(target);
+  }
+
+  #audio({ account, model }: CallTarget): void {
+    this.#telemetry.count("audio-unpriced");
+    this.#once(`${account} ${model} audio`, () =>
+      this.#telemetry.log(
+        "warn",
+        "a model has no price for audio: it is counted as text; `prices` can say what it costs",
+        { account, model: model.slice(0, 256) },
+      ),
+    );
+  }
+
+  #tier({ account, model }: CallTarget, serviceTier: string): void {
     const tier = SERVICE_TIERS.find((known) => known === serviceTier) ?? "other";
     this.#telemetry.count("tier-unpriced", { tier });
     this.#once(`${account} ${model} ${serviceTier}`, () =>

@@ -20,6 +20,7 @@ export type TelemetryEvent =
   | "usage-missing"
   | "price-unknown"
   | "tier-unpriced"
+  | "audio-unpriced"
   | "hold-settled"
   | "tokens-held"
   | "tokens-used"

@@ -52,6 +52,11 @@ const EVENTS: Readonly<
     help: "Calls under a limit on cost that were served in a way whose price is not known, at the usual price.",
     labels: ["tier"],
   },
+  "audio-unpriced": {
+    name: "sluice_audio_unpriced_total",
+    help: "Calls under a limit on cost with audio of a model that has no price for it: counted as text.",
+    labels: [],
+  },
   "call-unread": {
     name: "sluice_calls_unread_total",
     help: "Calls that were passed on unread while limits count model tokens or money: what they use is not counted. By what they are.",

@@ -95,6 +95,10 @@ export function ratesFor(price: ModelPrice, inputTokens: number): Rates {
   return rates;
 }
 
+/** Whether audio in and out cost what text does: providers that have audio ask more for it, so that a price is missing. */
+export const isAudioAsText = ({ rates }: ModelPrice): boolean =>
+  rates.audioInput === rates.input && rates.audioOutput === rates.output;
+
 const worst = new WeakMap<ModelPrice, ModelPrice>();
 
 const dearest = (rates: Rates): Rates => ({
