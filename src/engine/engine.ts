@@ -251,10 +251,11 @@ export class Engine {
       case "queue_full":
       case "behind_others":
       case "timed_out": {
-        const refusal = queueRefusal(outcome, plan?.maxWaitMs ?? 0, waitedMs);
-        return this.#readings(charges).then((readings) =>
-          this.#refused(refusal, headerLimits(charges, readings), waitedMs, priority),
-        );
+        const waits = { maxWaitMs: plan?.maxWaitMs ?? 0, waitedMs };
+        return this.#readings(charges).then((readings) => {
+          const refusal = queueRefusal(outcome, waits, charges, readings);
+          return this.#refused(refusal, headerLimits(charges, readings), waitedMs, priority);
+        });
       }
     }
   }

@@ -85,15 +85,31 @@ export function refusalOf(
 /** What is said where nobody can tell: soon enough for a client, late enough for another gateway to have taken over. */
 const COME_AGAIN_MS = 1_000;
 
-/** A call that its own limits alone do not keep from being served, but those who are first do; or which has waited for as long as it may. */
+/** The limit that the call does not fit now, in a sentence; empty where nobody can tell, or it would fit if nobody else waited. */
+function inTheWay({ subjects, rules }: CallCharges, readings: readonly LimitReading[] | undefined): string {
+  const needs = subjects.flatMap(({ charges }) => charges.map(({ need }) => need));
+  const index = rules.findIndex(
+    ({ mode }, i) => mode === "enforce" && readings !== undefined && needs[i] > readings[i].remaining,
+  );
+  if (index === -1 || readings === undefined) return "";
+  const rule = rules[index];
+  const left = amountText(rule, Math.max(0, readings[index].remaining));
+  return `In its way: ${describe(rule)}, ${left} left, ${amountText(rule, needs[index])} requested. `;
+}
+
+/**
+ * A call that its own limits alone do not keep from being served, but those who are first do; or which has waited for as long as it may. `readings` say how its limits
+ * stand, where that is known.
+ */
 export function queueRefusal(
   { kind, waitMs }: { readonly kind: "queue_full" | "behind_others" | "timed_out"; readonly waitMs: number },
-  maxWaitMs: number,
-  waitedMs: number,
+  { maxWaitMs, waitedMs }: { readonly maxWaitMs: number; readonly waitedMs: number },
+  charges: CallCharges,
+  readings: readonly LimitReading[] | undefined,
 ): Refusal {
   // Nobody can tell when a call that holds the last place will end.
   const retryAfterMs = waitMs > 1 ? waitMs : COME_AGAIN_MS;
-  const again = `Please try again in ${roughDuration(Math.ceil(retryAfterMs))}.`;
+  const again = `${inTheWay(charges, readings)}Please try again in ${roughDuration(Math.ceil(retryAfterMs))}.`;
   const retryable = { retryAfterMs, meter: "requests" } as const;
   switch (kind) {
     case "queue_full":

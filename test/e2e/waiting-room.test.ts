@@ -118,7 +118,10 @@ for (const { name, size, open } of stores) {
       held.destroy();
       assert.equal(refused.status, 429);
       assert.equal(errorOf(refused).code, "queue_timeout");
-      assert.match(errorOf(refused).message, /has waited for \d+ms.*Please try again in/);
+      assert.match(
+        errorOf(refused).message,
+        /has waited for \d+m?s .*In its way: "concurrency" of 1 concurrent requests at once, 0 left, 1 requested\. Please try again in/,
+      );
       assert.ok(Number(refused.headers["retry-after-ms"]) > 0);
       assert.ok(refused.headers["x-ratelimit-limit-requests"] === undefined);
       assert.match(refused.headers["ratelimit-policy"], /"concurrency";q=1/);
