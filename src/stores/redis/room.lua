@@ -72,7 +72,8 @@ do
   local function waitingOf(flow)
     local waiting, bytes = flow.waiting, flow.bytes
     for band = 1, #BAND_NAMES do
-      local other = band ~= flow.band and flowOf(flowKey(band, flow.name), band, flow.name)
+      -- Where nobody waits in a priority, nothing of this caller does, and its record need not be read.
+      local other = band ~= flow.band and room.flows[band] > 0 and flowOf(flowKey(band, flow.name), band, flow.name)
       if other then waiting, bytes = waiting + other.waiting, bytes + other.bytes end
     end
     return waiting, bytes
