@@ -39,7 +39,7 @@ const TTL_MS = 1e10;
 const DAY_MS = 86_400_000;
 const BOUNDS: RoomBounds = {
   waitingMax: 40,
-  waitingPerFlowMax: 12,
+  waitingPerFlowMax: 5,
   bytesMax: 200,
   bytesPerFlowMax: 100,
   minShares: [0, 0.2, 0.1, 0.05],
