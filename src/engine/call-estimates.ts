@@ -139,8 +139,10 @@ export class CallEstimates {
     const { model } = target;
     const provider = providerOf(target);
     const input = { provider, model, shape: size.inputShape, feature: caller.feature };
-    const isBelieved = this.#input.learn(input, size.inputTokens, usage.inputTokens) === "learned";
-    if (!isBelieved) this.#telemetry.count("usage-implausible");
+    // What was run apart has read the body in place of the answer, or beside it: neither says how long the body is.
+    const isPlain = usage.apart === undefined;
+    const isBelieved = isPlain && this.#input.learn(input, size.inputTokens, usage.inputTokens) === "learned";
+    if (isPlain && !isBelieved) this.#telemetry.count("usage-implausible");
     if (use === "input_and_output") {
       const { inputTokens, outputTokens } = usage;
       // No call has no input: who says so has not counted the output either.

@@ -100,6 +100,18 @@ test("CallEstimates raises an alarm when a model's estimates move by more than a
   assert.match(JSON.stringify(telemetry.lines), /gpt-4o-mini/);
 });
 
+test("CallEstimates learns no input from a call whose context was summarised for it (E1)", () => {
+  const telemetry = new RecordingTelemetry();
+  const estimates = new CallEstimates(telemetry);
+  const call = { ...CALL, size: { inputTokens: 50_000, outputTokensMax: undefined } };
+  for (let i = 0; i < 300; i++) learn(estimates, call, usage(50_000, 100));
+  const before = estimates.sizeOf(call).inputTokens;
+  const compacted = { ...usage(220, 100), apart: [usage(55_000, 120)] };
+  for (let i = 0; i < 300; i++) learn(estimates, call, compacted);
+  assert.equal(estimates.sizeOf(call).inputTokens, before);
+  assert.equal(telemetry.counted("usage-implausible"), 0);
+});
+
 /** Uniform in (0, 1), the same for the same place. */
 const noise = (i: number, salt: number) =>
   (((Math.imul(i + 1, 2_654_435_761) ^ Math.imul(salt + 1, 2_246_822_519)) >>> 0) + 0.5) / 2 ** 32;
